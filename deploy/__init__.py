@@ -1,0 +1,1 @@
+"""How Lookout is put to work."""

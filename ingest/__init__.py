@@ -1,0 +1,1 @@
+"""Cameras in, crops out: camera -> decode -> motion -> detect -> track -> best shot -> crops on Redis."""

@@ -1,0 +1,81 @@
+"""The ingest process: holds leases, watches its cameras, publishes crops."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+
+from ingest.analysis import Analysis
+from ingest.cameras import Camera, load_cameras
+from ingest.leases import TICK_S, Leases, wait_for_redis
+from ingest.outbox import Outbox
+from ingest.publisher import Publisher
+from ingest.watch import Watch
+from lookout.faces.models import load_detector
+from lookout.logging import configure_logging
+from lookout.metrics import CAMERA_STATE, CAMERA_STATES, CROPS_SHED, serve_metrics
+from lookout.queue import celery_app
+from lookout.settings import Settings
+from lookout.stores.redis import connect
+
+log = logging.getLogger(__name__)
+
+#: How long SIGTERM leaves for cameras to end their tracks, and for their last crops to be published.
+STOP_CAMERAS_S = 2.0
+DRAIN_S = 1.5
+
+
+def run(settings: Settings, *, cameras_file: Path, metrics_host: str, metrics_port: int) -> None:
+    """Watch cameras until SIGTERM or SIGINT."""
+    configure_logging("ingest")
+    cameras = {camera.id: camera for camera in load_cameras(cameras_file)}
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    port = serve_metrics(metrics_host, metrics_port)
+    log.info("%d cameras in %s, metrics on port %d", len(cameras), cameras_file, port)
+
+    detector = load_detector(settings)
+    redis = connect(settings)
+    wait_for_redis(redis, stop)
+    outbox = Outbox()
+    publisher = Publisher(outbox, redis, celery_app(settings), queue_limit=settings.queue_limit)
+    publishing = threading.Thread(target=publisher.run, args=(stop,), name="publisher", daemon=True)
+    publishing.start()
+
+    def new_analysis(camera: Camera) -> Analysis:
+        return Analysis(camera, detector, outbox.put, crop_deadline_s=settings.crop_deadline_s)
+
+    leases = Leases(redis, list(cameras))
+    watches: dict[str, Watch] = {}
+    while not stop.is_set():
+        held = leases.tick()
+        for name in held - watches.keys():
+            log.info("%s: taken", name)
+            watches[name] = Watch(cameras[name], new_analysis)
+            watches[name].start()
+        for name in watches.keys() - held:
+            log.info("%s: left to another process", name)
+            watches.pop(name).stop()
+            for state in CAMERA_STATES:
+                CAMERA_STATE.remove(name, state)
+        for watch in watches.values():
+            watch.check()
+        stop.wait(TICK_S)
+
+    log.info("stopping")
+    for watch in watches.values():
+        watch.stop()
+    deadline = time.monotonic() + STOP_CAMERAS_S
+    for watch in watches.values():
+        watch.join(max(0.0, deadline - time.monotonic()))
+    publishing.join(1.0)
+    left = publisher.drain(DRAIN_S)
+    if left:
+        CROPS_SHED.labels("stopped").inc(left)
+        log.warning("%d crops could not be published", left)
+    leases.release_all()
+    log.info("stopped")

@@ -1,0 +1,1 @@
+"""What all of Lookout's services share."""

@@ -1,0 +1,38 @@
+"""The `lookout` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from lookout.cli import dead_letters, doctor, models, services, targets, watchlists
+from lookout.errors import BadInputError, ConflictError, LookoutError, NotFoundError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # they would print passwords
+    help="Watches live cameras for the faces of people on a watchlist.",
+)
+services.register(app)
+app.command("doctor")(doctor.doctor)
+app.add_typer(models.app, name="models")
+app.add_typer(watchlists.app, name="watchlist")
+app.add_typer(targets.app, name="targets")
+app.add_typer(dead_letters.app, name="dead-letters")
+
+#: What was given is wrong: the same code as for wrong arguments.
+EXIT_BAD_INPUT = 2
+EXIT_FAILED = 1
+
+
+def main() -> None:
+    """Run the command; an error of Lookout's becomes one message and an exit code, never a traceback."""
+    try:
+        app()
+    except LookoutError as error:
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"lookout: {error}")
+        bad_input = isinstance(error, BadInputError | NotFoundError | ConflictError)
+        sys.exit(EXIT_BAD_INPUT if bad_input else EXIT_FAILED)

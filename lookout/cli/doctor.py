@@ -1,0 +1,113 @@
+"""`lookout doctor`: checks every part, and says what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lookout.errors import LookoutError, UnavailableError
+from lookout.faces.models import asset_cache
+from lookout.health import check_parts
+from lookout.queue import CROPS, backlog
+from lookout.settings import Settings, endpoints_path
+from lookout.stores.blobs import Blobs
+from lookout.stores.crops import Crops
+from lookout.stores.redis import connect
+from lookout.stores.registry import Registry
+from lookout.stores.vectors import Vectors
+
+MIN_FREE_BYTES = 2 * 1024**3
+
+REMEDIES = {
+    "registry": "start it, or run `lookout migrate`; LOOKOUT_DATABASE_URL says where it is",
+    "redis": "start it with `lookout up`, or set LOOKOUT_REDIS_URL",
+    "milvus": "start it with `lookout up`, or set LOOKOUT_MILVUS_URI",
+    "blobs": "make room, or set LOOKOUT_BLOBS_URL",
+    "home": "set LOOKOUT_HOME to a folder that you may write",
+    "disk": "make room, or set LOOKOUT_HOME to a larger disk",
+    "queue": "look into the workers' logs, or start more with `lookout worker`",
+    "dead letters": "`lookout dead-letters list` shows why; `replay` tries again",
+}
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check models, folders, Redis, Milvus, registry, blobs and queues. Exit code 1 if something is wrong."""
+    settings = Settings()
+    faults = dict(check_all(settings))
+    healthy = not any(faults.values())
+    if as_json:
+        print(
+            json.dumps({"healthy": healthy, "parts": {part: fault or "ok" for part, fault in faults.items()}}, indent=2)
+        )
+        raise typer.Exit(0 if healthy else 1)
+    table = Table("part", "state", "what to do")
+    for part, fault in faults.items():
+        table.add_row(part, fault or "ok", REMEDIES.get(part, "`lookout models fetch`") if fault else "")
+    Console().print(table)
+    if not endpoints_path(settings.home).exists() and (faults["redis"] or faults["milvus"]):
+        Console().print(f"no embedded system runs in {settings.home}; `lookout up` starts one")
+    raise typer.Exit(0 if healthy else 1)
+
+
+def check_all(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    """Each part's name, and what is wrong with it, None if it is well."""
+    yield "home", _fault(lambda: _check_home(settings.home))
+    yield "disk", _fault(lambda: _check_disk(settings.home))
+    assets = asset_cache(settings)
+    for model in (settings.detector, settings.embedder):
+        yield f"model {model}", _fault(lambda model=model: _check_model(assets.find(model) is not None))  # type: ignore[misc]
+    redis = connect(settings)
+    yield from check_parts(
+        Registry(settings.database), redis, Vectors(settings.milvus_uri), Blobs(settings.blobs)
+    ).items()
+    yield "queue", _fault(lambda: _check_queue(backlog(redis, CROPS), settings.queue_limit))
+    yield "dead letters", _fault(lambda: _check_letters(len(Crops(redis).dead_letters())))
+
+
+def _fault(check: Callable[[], None]) -> str | None:
+    from redis.exceptions import RedisError
+
+    try:
+        check()
+    except UnavailableError:
+        return "cannot be asked"
+    except RedisError:
+        return "cannot be asked: Redis does not answer"
+    except (LookoutError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _check_home(home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    probe = home / ".doctor"
+    probe.write_bytes(b"ok")
+    probe.unlink()
+
+
+def _check_disk(home: Path) -> None:
+    free = shutil.disk_usage(home).free
+    if free < MIN_FREE_BYTES:
+        raise LookoutError(f"only {free / 1e9:.1f} GB are free")
+
+
+def _check_model(is_there: bool) -> None:
+    if not is_there:
+        raise LookoutError("not fetched yet, or damaged")
+
+
+def _check_queue(depth: int, limit: int) -> None:
+    if depth >= limit // 2:
+        raise LookoutError(f"{depth} messages wait; from {limit} on crops are shed")
+
+
+def _check_letters(count: int) -> None:
+    if count:
+        raise LookoutError(f"{count} messages kept failing")

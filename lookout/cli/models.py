@@ -1,0 +1,107 @@
+"""`lookout models`: which models and clips there are, under which terms, and fetching them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from lookout.faces.assets import AssetCache
+from lookout.faces.manifest import Media, OwnEmbedder, load_manifest
+from lookout.settings import Settings
+
+
+class AssetRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A model or clip as `list` shows it; `path` is null unless it is here and sound."""
+
+    name: str
+    role: str
+    description: str
+    licence: str
+    source: str
+    origin: str
+    path: str | None
+    bytes: int
+
+
+app = typer.Typer(no_args_is_help=True, help="Models and clips: what there is, under which terms, and fetching them.")
+
+
+@app.command("list")
+def list_assets(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show all models and clips with their terms, and which are on this machine."""
+    cache = _cache()
+    rows = [_row(cache, name) for name in cache.manifest.assets]
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        return
+    console = _console()
+    table = Table(Column("name", no_wrap=True), "what", "licence", "on this machine")
+    for row in rows:
+        table.add_row(row.name, row.description, row.licence, _megabytes(row.bytes) if row.path else "no")
+    console.print(table)
+    for origin, source in dict.fromkeys((row.origin, row.source) for row in rows):
+        console.print()
+        console.print(*(row.name for row in rows if (row.origin, row.source) == (origin, source)), style="bold")
+        console.print(f"from {origin}. {source}")
+
+
+@app.command("fetch")
+def fetch_assets(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all if none is named.")] = None,
+) -> None:
+    """Download what is missing or damaged, verify it and make the models."""
+    cache = _cache()
+    wanted = names or list(cache.manifest.assets)
+    for name in wanted:
+        cache.manifest.asset(name)  # a misspelt name is refused before the first download
+    console = _console()
+    for name in wanted:
+        with console.status(name) as status:
+            path = cache.fetch([name], lambda name, doing: status.update(f"{name}: {doing}"))[name]
+        console.print(f"{name}: {_megabytes(_disk_bytes(path))}, {path}", soft_wrap=True)
+
+
+def _cache() -> AssetCache:
+    settings = Settings()
+    return AssetCache(settings.cache, load_manifest(settings.home / "models.toml"))
+
+
+def _console() -> Console:
+    # Texts of users' files are shown as they are, whatever brackets and colons they hold.
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def _row(cache: AssetCache, name: str) -> AssetRow:
+    asset, path = cache.manifest.asset(name), cache.find(name)
+    if isinstance(asset, OwnEmbedder):
+        origin = str(asset.file)
+    else:
+        archive = cache.manifest.archives[asset.archive]
+        origin = f"{archive.registry}: {archive.package} {archive.version}"
+    return AssetRow(
+        name=name,
+        role=asset.role,
+        description=asset.description if isinstance(asset, Media) else asset.role,
+        licence=asset.licence,
+        source=asset.source,
+        origin=origin,
+        path=str(path) if path else None,
+        bytes=_disk_bytes(path) if path else 0,
+    )
+
+
+def _disk_bytes(path: Path) -> int:
+    """Size of a file, and of the weights beside a model's `.xml`."""
+    files = {path, path.with_suffix(".bin")}
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

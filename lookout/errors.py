@@ -1,0 +1,66 @@
+"""All errors that Lookout raises on purpose.
+
+Each message says what happened, to what, and what to do about it::
+
+    LookoutError
+    ├── BadInputError          the user's file, photo or value is at fault (exit code 2, HTTP 422)
+    │   ├── CameraFileError    cameras.toml does not hold
+    │   └── PhotoError         a photo cannot be enrolled; `reasons` says why
+    ├── NotFoundError          no such watchlist, target, model … (exit code 2, HTTP 404)
+    ├── ConflictError          it exists already (exit code 2, HTTP 409)
+    ├── AssetError             a model or clip cannot be fetched, or its hash is wrong
+    ├── CameraError            a camera cannot be read; `reason` is a label for metrics
+    └── UnavailableError       a part (Redis, Milvus, SQL, blobs) does not answer: wait and try again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class LookoutError(Exception):
+    """Base of all errors that carry a message for a person."""
+
+
+class BadInputError(LookoutError):
+    """What the user gave cannot be used."""
+
+
+class CameraFileError(BadInputError):
+    """`cameras.toml` names something that does not hold; the message gives line and field."""
+
+
+class PhotoError(BadInputError):
+    """A photo cannot be enrolled."""
+
+    def __init__(self, message: str, *, reasons: Sequence[str]) -> None:
+        super().__init__(message)
+        self.reasons = tuple(reasons)
+
+
+class NotFoundError(LookoutError):
+    """What was named does not exist."""
+
+
+class ConflictError(LookoutError):
+    """What was to be made exists already."""
+
+
+class AssetError(LookoutError):
+    """A model or a clip cannot be fetched, verified or converted."""
+
+
+class CameraError(LookoutError):
+    """A camera cannot be read.
+
+    Attributes:
+        reason: one word, for metrics and tables: `refused`, `not_found`, `unauthorised`, `timeout`, `not_video`, …
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UnavailableError(LookoutError):
+    """A part of the system does not answer now; the same call may work later."""

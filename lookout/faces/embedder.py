@@ -1,0 +1,53 @@
+"""Aligned faces to templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookout.faces.alignment import align
+from lookout.faces.geometry import Floats
+from lookout.faces.manifest import EmbedderContract
+from lookout.faces.runtime import compile_model
+
+#: Faces of one inference call: larger batches gain nothing on a CPU and hold memory.
+MAX_BATCH = 32
+
+
+class Embedder:
+    """One embedding model, as its contract says it wants to be fed. For one thread."""
+
+    def __init__(self, model: Path, contract: EmbedderContract, *, threads: int = 1, device: str = "CPU") -> None:
+        self.contract = contract
+        self.dimension = contract.dimension
+        self._request = compile_model(model, threads=threads, device=device).create_infer_request()
+
+    def align(self, bgr: NDArray[np.uint8], landmarks: Floats) -> NDArray[np.uint8]:
+        """Cut one face out of a BGR picture `(H, W, 3)` as this model expects it: BGR `(S, S, 3)`."""
+        return align(bgr, landmarks, self.contract.template)
+
+    def embed(self, aligned_bgr: Sequence[NDArray[np.uint8]]) -> Floats:
+        """Templates of aligned BGR faces `(S, S, 3)`: `(N, dimension)`, each of length 1."""
+        if not aligned_bgr:
+            return np.zeros((0, self.dimension), np.float32)
+        batches = [aligned_bgr[start : start + MAX_BATCH] for start in range(0, len(aligned_bgr), MAX_BATCH)]
+        embeddings = np.concatenate([self._infer(np.stack(batch)) for batch in batches])
+        return normalised(embeddings)
+
+    def _infer(self, bgr: NDArray[np.uint8]) -> Floats:
+        contract = self.contract
+        pixels = bgr[..., ::-1] if contract.colour == "rgb" else bgr
+        tensor = (pixels.astype(np.float32) - np.float32(contract.mean)) / np.float32(contract.scale)
+        if contract.layout == "nchw":
+            tensor = tensor.transpose(0, 3, 1, 2)
+        self._request.infer([np.ascontiguousarray(tensor)])
+        return np.array(self._request.get_output_tensor(0).data, np.float32)
+
+
+def normalised(vectors: Floats) -> Floats:
+    """Vectors `(N, D)` or `(D,)` brought to length 1; a zero vector stays zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)

@@ -1,0 +1,273 @@
+"""What models and clips there are, where they come from, and how each model wants to be fed.
+
+Lookout's own are in `manifest.toml` beside this file. Users add embedders in a file of theirs, without code::
+
+    [models.arcface]
+    role = "embedder"
+    file = "arcface.onnx"       # or an OpenVINO IR, "arcface.xml" with "arcface.bin" beside it
+    sha256 = "…"                # of the ONNX file; of an IR: of the .xml and the .bin, one after the other
+    licence = "…"
+    source = "who made it, and from what data"
+
+    [models.arcface.contract]
+    size = 112
+    template = "arcface112"
+    colour = "rgb"
+    layout = "nchw"
+    mean = 127.5
+    scale = 127.5
+    dimension = 512
+    operating_points = { 1e-3 = 0.30, 1e-4 = 0.36 }
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from lookout.errors import BadInputError, NotFoundError
+
+_T = TypeVar("_T")
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, Meta(min_length=1)]
+Rate = Annotated[float, Meta(gt=0, lt=1)]
+Cosine = Annotated[float, Meta(ge=-1, le=1)]
+
+#: Names of models become parts of ids and of collection names.
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+class _Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Decoded strictly: a misspelt or missing field is an error, not a default."""
+
+
+class WheelTags(_Checked, frozen=True):
+    """Which of a package's wheels is meant, in pip's words, whatever machine asks."""
+
+    platform: Text
+    python_version: Text
+    implementation: Text
+    abi: Text
+
+
+class Archive(_Checked, frozen=True):
+    """One published file of one package in exactly one version."""
+
+    registry: Literal["pypi", "npm"]
+    package: Text
+    version: Text
+    sha256: Sha256
+    wheel: WheelTags | None = None
+
+
+class DetectorContract(_Checked, frozen=True):
+    """How a detector wants its pictures: f32, both sides padded to multiples of `side_multiple` pixels."""
+
+    colour: Literal["bgr"]
+    layout: Literal["nchw"]
+    value_range: tuple[float, float]
+    side_multiple: Annotated[int, Meta(ge=1)]
+
+
+class EmbedderContract(_Checked, frozen=True):
+    """How an embedder wants its faces, and what it gives.
+
+    Attributes:
+        size: side of the aligned face in pixels.
+        template: name of the landmark template that faces are aligned to (`lookout.faces.alignment`).
+        colour: order of the channels.
+        layout: order of the batch's axes.
+        mean: taken from each value of 0..255, before
+        scale: divides the difference.
+        dimension: length of an embedding.
+        operating_points: false accept rate of one comparison -> cosine that reaches it.
+    """
+
+    size: Literal[112]
+    template: Literal["arcface112"]
+    colour: Literal["rgb", "bgr"]
+    layout: Literal["nhwc", "nchw"]
+    mean: float
+    scale: Annotated[float, Meta(gt=0)]
+    dimension: Annotated[int, Meta(ge=1)]
+    operating_points: dict[Rate, Cosine]
+
+    def __post_init__(self) -> None:
+        points = sorted(self.operating_points.items(), reverse=True)
+        if not points:
+            raise ValueError("`operating_points` needs at least one false accept rate with its cosine")
+        if any(stricter <= looser for (_, looser), (_, stricter) in itertools.pairwise(points)):
+            raise ValueError("`operating_points` must name a higher cosine for each lower false accept rate")
+
+
+class Asset(_Checked, frozen=True):
+    """A file known by its hash, with its terms and what is known of its origin in plain words."""
+
+    role: ClassVar[str]
+
+    sha256: Sha256
+    licence: Text
+    source: Text
+
+
+class Packaged(Asset, frozen=True):
+    """A file inside a published archive; `sha256` is that of the file."""
+
+    archive: Text
+    member: Text
+
+
+class Media(Packaged, frozen=True):
+    """A photo or clip for the demo and the tests."""
+
+    role: ClassVar[str] = "media"
+
+    description: Text
+
+
+class Detector(Packaged, frozen=True, tag_field="role", tag="detector"):
+    """A model that finds faces."""
+
+    role: ClassVar[str] = "detector"
+
+    converter: Literal["yunet"]
+    contract: DetectorContract
+
+
+class Embedder(Packaged, frozen=True, tag_field="role", tag="embedder"):
+    """A model that turns an aligned face into an embedding."""
+
+    role: ClassVar[str] = "embedder"
+
+    converter: Literal["mobilefacenet"]
+    contract: EmbedderContract
+
+
+class OwnEmbedder(Asset, frozen=True, tag_field="role", tag="embedder"):
+    """An embedder of the user's, used where it lies: ONNX, or an OpenVINO IR."""
+
+    role: ClassVar[str] = "embedder"
+
+    file: Path
+    contract: EmbedderContract
+
+    def __post_init__(self) -> None:
+        if self.file.suffix not in {".onnx", ".xml"}:
+            raise ValueError(f"`file` must end in .onnx, or in .xml for an OpenVINO IR: {self.file.name}")
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """The files that make up the model, in the order in which they are hashed."""
+        return (self.file, self.file.with_suffix(".bin")) if self.file.suffix == ".xml" else (self.file,)
+
+
+Model = Detector | Embedder | OwnEmbedder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All models and clips by name."""
+
+    archives: Mapping[str, Archive]
+    models: Mapping[str, Model]
+    media: Mapping[str, Media]
+
+    @property
+    def assets(self) -> Mapping[str, Model | Media]:
+        """Models and clips together; no two have the same name."""
+        return {**self.models, **self.media}
+
+    def packed_in(self, archive: str) -> dict[str, Detector | Embedder | Media]:
+        """All that comes out of one archive, by name."""
+        assets = self.assets.items()
+        return {name: a for name, a in assets if not isinstance(a, OwnEmbedder) and a.archive == archive}
+
+    def asset(self, name: str) -> Model | Media:
+        """The model, photo or clip of that name, or NotFoundError."""
+        return _named(name, self.assets, "model, photo or clip")
+
+    def model(self, name: str) -> Model:
+        """The model of that name, or NotFoundError."""
+        return _named(name, self.models, "model")
+
+    def medium(self, name: str) -> Media:
+        """The photo or clip of that name, or NotFoundError."""
+        return _named(name, self.media, "photo or clip")
+
+    def detector(self, name: str) -> Detector:
+        """The detector of that name, or NotFoundError."""
+        return _named(name, {n: m for n, m in self.models.items() if isinstance(m, Detector)}, "detector")
+
+    def embedder(self, name: str) -> Embedder | OwnEmbedder:
+        """The embedder of that name, or NotFoundError."""
+        return _named(name, {n: m for n, m in self.models.items() if not isinstance(m, Detector)}, "embedder")
+
+
+class _ManifestFile(_Checked, frozen=True):
+    archives: dict[str, Archive]
+    models: dict[str, Detector | Embedder]
+    media: dict[str, Media]
+
+
+def load_manifest(extra: Path | None = None) -> Manifest:
+    """Read Lookout's manifest and, where there is one, the user's own.
+
+    Args:
+        extra: the user's TOML file; it need not exist.
+
+    Raises:
+        BadInputError: the user's file does not hold; the message names the file and the field.
+    """
+    text = resources.files("lookout.faces").joinpath("manifest.toml").read_bytes()
+    own = msgspec.toml.decode(text, type=_ManifestFile)
+    added = _user_models(extra) if extra is not None and extra.exists() else {}
+    if clash := sorted(added.keys() & own.models.keys()):
+        raise BadInputError(
+            f"{extra}: models.{clash[0]}: this name is taken by a model that Lookout brings. Choose another."
+        )
+    return Manifest(archives=own.archives, models={**own.models, **added}, media=own.media)
+
+
+def _user_models(file: Path) -> dict[str, OwnEmbedder]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInputError(f"{file}: cannot be read as TOML: {error}. Correct it there.") from error
+    models = content.pop("models", {})
+    if content or not isinstance(models, dict):
+        found = next(iter(content), "models")
+        raise BadInputError(f"{file}: {found}: only tables [models.NAME] are known here. Correct it there.")
+    return {name: _user_model(file, name, fields) for name, fields in models.items()}
+
+
+def _user_model(file: Path, name: str, fields: object) -> OwnEmbedder:
+    def decode_path(_type: type, value: Any) -> Path:
+        # A relative path starts at the TOML file, wherever the process was started.
+        return file.absolute().parent / Path(value).expanduser()
+
+    if not _NAME.fullmatch(name):
+        raise BadInputError(f"{file}: models.{name}: names are of lower-case letters, digits and hyphens.")
+    try:
+        # One entry at a time: msgspec does not say which key of a table was at fault.
+        return msgspec.convert(fields, OwnEmbedder, str_keys=True, dec_hook=decode_path)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at ")
+        field = path.replace("`", "").replace("key in ", "").removeprefix("$").removesuffix("[...]")
+        raise BadInputError(f"{file}: models.{name}{field}: {problem}. Correct it there.") from error
+
+
+def _named(name: str, known: Mapping[str, _T], kind: str) -> _T:
+    try:
+        return known[name]
+    except KeyError:
+        raise NotFoundError(f"There is no {kind} {name!r}. There are: {', '.join(sorted(known))}.") from None

