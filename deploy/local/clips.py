@@ -26,25 +26,25 @@ MIN_FRAMES = 20 * FPS
 REVISION = 1
 
 
-def prepare_clips(assets: AssetCache) -> dict[str, Path]:
-    """Camera -> a clip that an RTSP server can send as it is: 1280 × 720, 25 frames a second, no B-frames."""
+def prepare_clips(assets: AssetCache) -> Path:
+    """A folder with a clip per camera that an RTSP server can send as it is: 1280 by 720, 25 frames a second, no B-frames."""
     folder = assets.root / "clips" / str(REVISION)
     folder.mkdir(parents=True, exist_ok=True)
-    clips = {}
     for camera, clip in CLIPS.items():
-        clips[camera] = folder / f"{camera}.mp4"
-        if not clips[camera].exists():
-            part = folder / f"{camera}.{os.getpid()}.part.mp4"
+        target = folder / f"{camera}.mp4"
+        if not target.exists():
+            # A name that the server, which another demo may run now, does not offer.
+            part = folder / f".{camera}.{os.getpid()}.part"
             try:
                 _make_camera_like(assets.media(clip), part)
-                part.replace(clips[camera])
+                part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
-    return clips
+    return folder
 
 
 def _make_camera_like(source: Path, target: Path) -> None:
-    with av.open(target, "w") as output:
+    with av.open(target, "w", format="mp4") as output:
         stream = output.add_stream("libx264", rate=FPS)
         assert isinstance(stream, VideoStream)  # noqa: S101 - for the type checker: libx264 makes video
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from rich.live import Live
 from deploy.local.clips import prepare_clips
 from deploy.local.demo_view import Snapshot, read_snapshot, render
 from deploy.local.meter import Meter
-from deploy.local.parts import free_ports
+from deploy.local.parts import free_ports, listens
 from deploy.local.supervisor import Child
 from deploy.local.system import TICK_S, LocalSystem, only_one, until_signalled
 from lookout.clock import now_us
@@ -53,8 +52,7 @@ def run(settings: Settings, *, seconds: float | None, as_json: bool) -> int:
     with only_one(settings.home), until_signalled() as stopping:
         _clear(settings.home)
         with console.status("preparing models and clips (the first time takes a minute)"):
-            media = _media_folder(settings)
-            rtsp, cameras = _cameras(settings, media)
+            rtsp, cameras = _cameras(settings, prepare_clips(asset_cache(settings)))
         began = time.monotonic()
         system = LocalSystem(settings, cameras, more=[rtsp], enrol=lambda registry: _enrol(settings, registry))
         try:
@@ -117,41 +115,27 @@ def _watch(
 
 def _clear(home: Path) -> None:
     """Forget the last demo; only what the demo itself makes is touched."""
-    for folder in ("milvus", "valkey", "blobs", "logs", "media"):
+    for folder in ("milvus", "valkey", "blobs", "logs"):
         shutil.rmtree(home / folder, ignore_errors=True)
     for file in home.glob("registry.db*"):
         file.unlink()
 
 
-def _media_folder(settings: Settings) -> Path:
-    folder = settings.home / "media"
-    folder.mkdir(parents=True)
-    for camera, clip in prepare_clips(asset_cache(settings)).items():
-        (folder / f"{camera}.mp4").symlink_to(clip)
-    return folder
-
-
-def _cameras(settings: Settings, media: Path) -> tuple[Child, Path]:
+def _cameras(settings: Settings, clips: Path) -> tuple[Child, Path]:
     """The RTSP server, and the camera file that points at it."""
     port, control = free_ports(2)
     script = Path(sys.executable).with_name("rtsp-server")
-    argv = [str(script), "--dir", str(media.absolute()), "--host", "127.0.0.1"]
+    argv = [str(script), "--dir", str(clips), "--host", "127.0.0.1"]
     server = Child(
-        "rtsp", [*argv, "--port", str(port), "--control-port", str(control)], lambda: _listens(port), stop_s=0.3
+        "rtsp", [*argv, "--port", str(port), "--control-port", str(control)], lambda: listens(port), stop_s=0.3
     )
     blocks = [
         f'[[camera]]\nid = "{clip.stem}"\nurl = "rtsp://127.0.0.1:{port}/{clip.name}?play_count=0"\n'
-        for clip in sorted(media.glob("*.mp4"))
+        for clip in sorted(clips.glob("*.mp4"))
     ]
     cameras = settings.home / "cameras.toml"
     cameras.write_text("\n".join(blocks))
     return server, cameras
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _enrol(settings: Settings, registry: Registry) -> None:

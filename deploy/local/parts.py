@@ -124,7 +124,7 @@ def stores(settings: Settings, ports: Ports, found: Endpoints) -> list[Child]:
                 *(sys.executable, "-m", "milvus_lite", "server", "--host", "127.0.0.1"),
                 *("--port", str(ports.milvus), "--data-dir", str((settings.home / "milvus").absolute())),
             ],
-            lambda: _listens(ports.milvus),
+            lambda: listens(ports.milvus),
             stop_s=0.3,
         ),
     ]
@@ -191,7 +191,8 @@ def _answers_ping(url: str) -> bool:
         return False
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether something listens on a port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0

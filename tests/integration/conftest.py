@@ -1,0 +1,63 @@
+"""Real servers, one a session where tests leave nothing behind, a fresh one where they break it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy.engine import make_url
+
+from lookout.stores.registry import Registry
+from tests import servers
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """One Valkey for all tests; use `redis`, which empties it first. Do not kill it: use `servers.valkey`."""
+    with servers.valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(valkey_server: servers.Server) -> Iterator[Redis]:
+    """A client of an empty Valkey."""
+    with Redis.from_url(valkey_server.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """One Milvus Lite for all tests: give each test its own model name, as collections are named after it."""
+    with servers.milvus(tmp_path_factory.mktemp("milvus")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL of Debian."""
+    binaries = servers.postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL's server is not installed: apt-get install postgresql")
+    with servers.postgres(binaries) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    """An empty, migrated registry, on each database."""
+    if request.param == "sqlite":
+        made = Registry(make_url(f"sqlite:///{tmp_path / 'registry.db'}"))
+    else:
+        url = make_url(request.getfixturevalue("postgres_url"))
+        # A schema of its own: databases take a second to make.
+        schema = f"test_{uuid.uuid4().hex}"
+        made = Registry(url.update_query_dict({"options": f"-csearch_path={schema}"}))
+        with made.engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    made.migrate()
+    yield made
+    made.close()
