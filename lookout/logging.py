@@ -16,7 +16,7 @@ def redact(text: str) -> str:
 
 
 class _Formatter(logging.Formatter):
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         # Whatever a library puts into a message or a traceback, URLs lose their credentials here.

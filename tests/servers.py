@@ -114,19 +114,28 @@ def postgres(binaries: Path) -> Iterator[str]:
     try:
         subprocess.run(
             [binaries / "initdb", "-D", folder / "data", "-U", "lookout", "-A", "trust", "--no-sync"],
-            check=True, capture_output=True, timeout=60, **as_user,  # type: ignore[call-overload]
+            check=True,
+            capture_output=True,
+            timeout=60,
+            **as_user,
         )
         options = f"-p {port} -h 127.0.0.1 -k {folder} -F"
         subprocess.run(
             [binaries / "pg_ctl", "-D", folder / "data", "-o", options, "-l", folder / "log", "-w", "start"],
-            check=True, capture_output=True, timeout=60, **as_user,  # type: ignore[call-overload]
+            check=True,
+            capture_output=True,
+            timeout=60,
+            **as_user,
         )
         try:
             yield f"postgresql+psycopg://lookout@127.0.0.1:{port}/postgres"
         finally:
             subprocess.run(
                 [binaries / "pg_ctl", "-D", folder / "data", "-m", "immediate", "-w", "stop"],
-                check=True, capture_output=True, timeout=60, **as_user,  # type: ignore[call-overload]
+                check=True,
+                capture_output=True,
+                timeout=60,
+                **as_user,
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -27,7 +27,7 @@ REVISION = 1
 
 
 def prepare_clips(assets: AssetCache) -> Path:
-    """A folder with a clip per camera that an RTSP server can send as it is: 1280 by 720, 25 frames a second, no B-frames."""
+    """A folder with a clip per camera that an RTSP server can send as it is: 720p, 25 frames a second, no B-frames."""
     folder = assets.root / "clips" / str(REVISION)
     folder.mkdir(parents=True, exist_ok=True)
     for camera, clip in CLIPS.items():

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.live import Live
 
@@ -62,7 +63,7 @@ def run(settings: Settings, *, seconds: float | None, as_json: bool) -> int:
         finally:
             system.stop()
     if as_json:
-        print(json.dumps(snapshot.as_json(), indent=2))  # noqa: T201 - the command's result
+        typer.echo(json.dumps(snapshot.as_json(), indent=2))
     else:
         console.print(render(snapshot))
     return 0 if is_right(snapshot.alerts) else 1
@@ -151,7 +152,7 @@ def _enrol(settings: Settings, registry: Registry) -> None:
                 created_at_us=now_us(),
             )
         )
-    people = [(WANTED, "single_face.jpg", None)]
+    people: list[tuple[str, str, int | None]] = [(WANTED, "single_face.jpg", None)]
     people += [(f"Person {number}", "multi_face.jpg", number) for number in range(1, OTHERS + 1)]
     for name, photo, face in people:
         photos = read_photos([assets.media(photo)], detector, embedder, face=face)

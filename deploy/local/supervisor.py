@@ -6,6 +6,7 @@ behind when it is killed itself; the latter is the kernel's work here (`die_with
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -129,10 +130,8 @@ class Child:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             log.info("%s takes too long to end: killed", self.name)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)  # it leads its group; whoever is left in it goes, too
-        except ProcessLookupError:
-            pass
         self._process.wait()
         self._process = None
 

@@ -43,9 +43,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     faults = dict(check_all(settings))
     healthy = not any(faults.values())
     if as_json:
-        print(
-            json.dumps({"healthy": healthy, "parts": {part: fault or "ok" for part, fault in faults.items()}}, indent=2)
-        )
+        report = {"healthy": healthy, "parts": {part: fault or "ok" for part, fault in faults.items()}}
+        typer.echo(json.dumps(report, indent=2))
         raise typer.Exit(0 if healthy else 1)
     table = Table("part", "state", "what to do")
     for part, fault in faults.items():

@@ -26,7 +26,7 @@ def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End after this time; otherwise Ctrl-C ends it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Show nothing, and print a report at the end.")] = False,
 ) -> None:
-    """Show Lookout at work on three looping cameras. Exit code 0 only if the right person was alerted, and nobody else."""
+    """Show Lookout at work on three looping cameras. Exit code 0 only if the right person alone was alerted."""
     raise typer.Exit(_service("demo")(Settings(), seconds=seconds, as_json=as_json))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -72,7 +72,7 @@ def list_targets(
         )
         if watchlist is not None:
             query = query.where(Target.watchlist_id == find_watchlist(session, watchlist).id)
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "id": target.id,
                 "name": target.name,
@@ -84,7 +84,7 @@ def list_targets(
             for target, of in session.execute(query)
         ]
     if as_json:
-        print(json.dumps(rows, indent=2))  # noqa: T201 - the command's result
+        typer.echo(json.dumps(rows, indent=2))
         return
     table = Table("name", "watchlist", "photos", "matchable", "added")
     for row in rows:
@@ -103,9 +103,8 @@ def remove(
     settings = Settings()
     with open_registry(settings) as registry:
         gone = remove_target(registry, Blobs(settings.blobs), watchlist=watchlist, name=name)
-        Console(soft_wrap=True).print(
-            f"{name} is off {watchlist}: {gone.references} photos and {gone.alerts} alerts removed{_index(settings, registry)}"
-        )
+        went = f"{gone.references} photos and {gone.alerts} alerts removed"
+        Console(soft_wrap=True).print(f"{name} is off {watchlist}: {went}{_index(settings, registry)}")
 
 
 def _index(settings: Settings, registry: Registry) -> str:

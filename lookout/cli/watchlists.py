@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -63,7 +63,7 @@ def create(
     limits = thresholds(watchlist, embedder_contract(settings))
     if limits.likely < limits.possible:
         raise BadInputError(
-            f"the threshold of `likely` ({limits.likely:.2f}) must not be below that of `possible` ({limits.possible:.2f})."
+            f"`likely` (from {limits.likely:.2f}) must not be below `possible` (from {limits.possible:.2f})."
         )
     hooks = [_webhook(watchlist.id, url) for url in dict.fromkeys(webhook or [])]
     try:
@@ -85,7 +85,7 @@ def list_watchlists(as_json: Annotated[bool, typer.Option("--json", help="Print 
     settings = Settings()
     contract = embedder_contract(settings)
     with open_registry(settings) as registry, registry.reading() as session:
-        rows = []
+        rows: list[dict[str, Any]] = []
         for watchlist, targets in session.execute(
             select(Watchlist, func.count(Target.id)).outerjoin(Target).group_by(Watchlist.id).order_by(Watchlist.name)
         ):
@@ -101,7 +101,7 @@ def list_watchlists(as_json: Annotated[bool, typer.Option("--json", help="Print 
                 }
             )
     if as_json:
-        print(json.dumps(rows, indent=2))  # noqa: T201 - the command's result
+        typer.echo(json.dumps(rows, indent=2))
         return
     table = Table("name", "targets", "purpose", "legal basis", "possible", "likely", "camera groups")
     for row in rows:

@@ -1,0 +1,81 @@
+"""`lookout demo`: the main job on real streams and real faces, and what it survives."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.servers import wait_until
+from tests.system.conftest import MARKS, Lookout
+
+RunLookout = Callable[..., Lookout]
+
+
+@pytest.mark.timeout(300)
+def test_man_a_is_alerted_on_entrance_and_nobody_else(run_lookout: RunLookout) -> None:
+    code, report = run_lookout("demo", "--seconds", "30", "--json").finish(280)
+
+    assert [(alert["target"], alert["watchlist"], alert["camera"]) for alert in report["alerts"]] == [
+        ("Man A", "demo", "entrance")
+    ]
+    assert code == 0
+    (alert,) = report["alerts"]
+    assert alert["tier"] in ("possible", "likely")
+    assert 0.5 < alert["score"] < 1
+    assert alert["latency_ms"] > 0
+    cameras = {camera["name"]: camera for camera in report["cameras"]}
+    assert {name: camera["state"] for name, camera in cameras.items()} == dict.fromkeys(cameras, "live")
+    assert set(cameras) == {"entrance", "lobby", "yard"}
+    assert all(camera["frames_decoded"] > 25 * 20 for camera in cameras.values())
+    assert all(camera["frames_analysed"] < camera["frames_decoded"] / 4 for camera in cameras.values())
+    assert cameras["entrance"]["faces"] > 0
+    assert cameras["lobby"]["faces"] > 0
+    assert cameras["yard"]["faces"] == 0
+    crops = report["crops"]
+    assert crops["published"] >= crops["embedded"] > 0
+    assert (crops["shed"], crops["expired"], crops["failed"]) == (0, 0, 0)
+    assert report["sightings"] >= 2
+    assert {process["name"] for process in report["processes"]} == set(MARKS)
+
+
+@pytest.mark.timeout(400)
+def test_every_child_may_be_killed(run_lookout: RunLookout) -> None:
+    """Each in turn, with -9; the system goes on, and the one alert stays one."""
+    demo = run_lookout("demo", "--seconds", "75", "--json")
+    home = demo.home = demo.home / "demo"
+    demo.wait_ready()
+    for name in MARKS:
+        victim = demo.children()[name]
+        victim.send_signal(signal.SIGKILL)
+        wait_until(lambda: not victim.is_running(), what=f"{name} gone")  # noqa: B023
+        wait_until(lambda: name in demo.children(), 30, f"{name} started again")  # noqa: B023
+        demo.wait_ready()
+    code, report = demo.finish(300)
+
+    assert [(alert["target"], alert["camera"]) for alert in report["alerts"]] == [("Man A", "entrance")], report
+    assert code == 0
+    assert {process["name"]: process["restarts"] for process in report["processes"]} == dict.fromkeys(MARKS, 1)
+    assert {camera["state"] for camera in report["cameras"]} == {"live"}
+    assert not (home / "run" / "endpoints.json").exists()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_behind(run_lookout: RunLookout, number: signal.Signals) -> None:
+    demo = run_lookout("demo", "--json")
+    demo.home = demo.home / "demo"
+    demo.wait_ready()
+    processes = demo.tree()
+    assert len(processes) > len(MARKS)
+
+    sent = time.monotonic()
+    demo.process.send_signal(number)
+    _, alive = psutil.wait_procs(processes, timeout=15)
+
+    assert alive == []
+    assert time.monotonic() - sent < 5
+
