@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ from lookout.metrics import FACES_DETECTED, FRAMES_ANALYSED, FRAMES_SKIPPED
 SEARCH_WIDTH = 640
 #: A frame that comes this much later than it should is not searched, so that ingest catches up.
 MAX_BEHIND_US = 2_000_000
+#: A frame that is due later than this and its interval shows that the camera's clock was set back.
+CLOCK_JITTER_US = 1_000_000
 #: A crop shows twice the face's box, as the second look at the landmarks needs some surroundings.
 CROP_FACTOR = 2.0
 #: Longest side of a stored crop: a face of 240 px.
@@ -73,9 +76,9 @@ class Analysis:
     def process(self, frame: Frame) -> None:
         """Take the next decoded frame."""
         at_us = frame.captured_at_us
-        if at_us < self._due_at_us and self._due_at_us - at_us < 1_000_000:
-            return
         interval_us = int(1e6 / self._camera.analysed_fps)
+        if 0 < self._due_at_us - at_us <= interval_us + CLOCK_JITTER_US:
+            return
         on_time = 0 <= at_us - self._due_at_us < interval_us
         self._due_at_us = (self._due_at_us if on_time else at_us) + interval_us
         if frame.behind_us > MAX_BEHIND_US:
@@ -86,9 +89,9 @@ class Analysis:
             self.finish()  # boxes of another picture size mean nothing
             self._size = (picture.width, picture.height)
             self._gate = MotionGate()
-        luma = picture.reformat(width=WIDTH, height=HEIGHT, format="gray", interpolation="AREA").to_ndarray()
+        luma = _pixels(picture, "gray", WIDTH, HEIGHT)
         # Without short-cut: the gate's background must see every sampled frame.
-        if not self._gate.is_open(luma.astype(np.uint8, copy=False), at_us) and not self._tracker.tracks:
+        if not self._gate.is_open(luma, at_us) and not self._tracker.tracks:
             FRAMES_SKIPPED.labels(self._camera.id, "still").inc()
             return
         FRAMES_ANALYSED.labels(self._camera.id).inc()
@@ -108,11 +111,11 @@ class Analysis:
     def _search(self, picture: VideoFrame) -> list[Detection]:
         factor = min(1.0, SEARCH_WIDTH / picture.width)
         width, height = round(picture.width * factor), round(picture.height * factor)
-        reduced = picture.reformat(width=width, height=height, format="bgr24", interpolation="AREA").to_ndarray()
+        reduced = _pixels(picture, "bgr24", width, height)
         return [found.scaled(1 / factor) for found in self._detector.detect(reduced)]
 
     def _choose(self, picture: VideoFrame, tracks: list[Track], at_us: int) -> None:
-        luma = picture.to_ndarray(format="gray")
+        luma = _pixels(picture, "gray")
         bgr: NDArray[np.uint8] | None = None
         for track in tracks:
             shots = self._shots.setdefault(track.number, BestShot())
@@ -121,7 +124,7 @@ class Analysis:
                 choice = shots.choose(quality.value, at_us)
                 if choice is not Choice.DISCARD:
                     if bgr is None:
-                        bgr = picture.to_ndarray(format="bgr24")
+                        bgr = _pixels(picture, "bgr24")
                     shot = _cut(bgr, track.detection, at_us)
                     if choice is Choice.PUBLISH:
                         self._send(track, shot, quality.value)
@@ -180,6 +183,14 @@ class Analysis:
                 landmarks = found[best].landmarks
         _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         return jpeg.tobytes(), landmarks
+
+
+def _pixels(
+    picture: VideoFrame, pixel_format: Literal["gray", "bgr24"], width: int | None = None, height: int | None = None
+) -> NDArray[np.uint8]:
+    """Its pixels, on a reduced copy if a size is given."""
+    pixels = picture.to_ndarray(format=pixel_format, width=width, height=height, interpolation="AREA")
+    return pixels.astype(np.uint8, copy=False)
 
 
 def _cut(bgr: NDArray[np.uint8], detection: Detection, at_us: int) -> Shot:

@@ -32,7 +32,7 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
     name: Annotated[str, msgspec.Meta(max_length=100)] = ""
     group: Annotated[str, msgspec.Meta(max_length=60)] = ""
-    analysed_fps: Annotated[float, msgspec.Meta(gt=0, le=30)] = 5.0
+    analysed_fps: Annotated[float, msgspec.Meta(ge=0.1, le=30)] = 5.0
     transport: Literal["tcp", "udp"] = "tcp"
 
     def __post_init__(self) -> None:
@@ -41,13 +41,29 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             msgspec.structs.force_setattr(self, "name", self.id)
         if not self.group:
             msgspec.structs.force_setattr(self, "group", self.id)
-        parts = urlsplit(self.url)
-        if parts.scheme not in SCHEMES or not (parts.hostname or parts.scheme == "file"):
-            raise ValueError(f"Expected a URL like `rtsp://host/path`, got `{redact(self.url)}` in field `url`")
+        if not _can_be_opened(self.url):
+            raise ValueError(
+                "Expected a URL like `rtsp://user:password@host:554/path` or `file:///path` (in a password, %2F stands "
+                f"for `/` and %40 for `@`), got `{redact(self.url)}` in field `url`"
+            )
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether it is a file, to be played as if it were a camera."""
+        return urlsplit(self.url).scheme == "file"
 
     def __repr__(self) -> str:
         """Without the password that the URL may carry."""
         return f"Camera(id={self.id!r}, url={redact(self.url)!r}, group={self.group!r})"
+
+
+def _can_be_opened(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:  # brackets that do not match, or a port that is none
+        return False
+    return bool(parts.path if parts.scheme == "file" else parts.scheme in SCHEMES and host)
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +77,7 @@ def load_cameras(path: Path) -> list[Camera]:
         CameraFileError: it is absent, no TOML, or a field does not hold; the message names line and field.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError as error:
         raise CameraFileError(
             f"{path} does not exist. Write one [[camera]] block a stream, with id and url; docs/cameras.md shows how."
@@ -69,12 +85,11 @@ def load_cameras(path: Path) -> list[Camera]:
     except (OSError, UnicodeDecodeError) as error:
         raise CameraFileError(f"{path} cannot be read as UTF-8 text: {error}") from error
     try:
-        tomllib.loads(text)
-        cameras = msgspec.toml.decode(text, type=_File).camera
-    except tomllib.TOMLDecodeError as error:
-        raise CameraFileError(f"{path} is no valid TOML: {error}") from error
+        cameras = msgspec.convert(tomllib.loads(text), type=_File).camera
     except msgspec.ValidationError as error:
         raise CameraFileError(_explain(path, text, str(error))) from error
+    except (ValueError, RecursionError) as error:  # ValueError: TOMLDecodeError, and a number of too many digits
+        raise CameraFileError(f"{path} is no valid TOML: {error}") from error
     if not cameras:
         raise CameraFileError(f"{path} names no camera: write at least one [[camera]] block.")
     seen: dict[str, int] = {}
@@ -90,23 +105,28 @@ def load_cameras(path: Path) -> list[Camera]:
 
 def _explain(path: Path, text: str, message: str) -> str:
     """Put line and field in front of msgspec's message: ``Expected `str`, got `int` - at `$.camera[0].url```."""
-    what, _, where = message.partition(" - at ")
+    what, _, where = message.rpartition(" - at ") if " - at " in message else (message, "", "")
     block = re.search(r"camera\[(\d+)\]", where)
-    index = int(block[1]) if block else None
-    inside = re.search(r"\]\.(\w+)", where) or re.search(r"field `(\w+)`", what)
+    inside = re.search(r"\]\.(\w+)", where) or re.search(r"field `([^`]+)`", what)
     field = inside[1] if inside else "camera"
-    place = f", line {_line(text, index, field)}" if index is not None else ""
-    return f"{path}{place}: field `{field}`: {what}. Fields are {', '.join(Camera.__struct_fields__)}."
+    line = _line(text, int(block[1]) if block else None, field)
+    return (
+        f"{path}, line {line}: field `{field}`: {what}. A camera is a [[camera]] block of the fields "
+        f"{', '.join(Camera.__struct_fields__)}."
+    )
 
 
-def _line(text: str, index: int, field: str) -> int:
-    """Line of a field in the n-th [[camera]] block; of the block's head if the field is missing."""
+def _line(text: str, index: int | None, field: str) -> int:
+    """Line of a field in the n-th [[camera]] block, of its head if the field is missing, or outside of all blocks."""
+    key = rf"[\"']?{re.escape(field)}[\"']?\s*"
     block, head = -1, 1
     for number, line in enumerate(text.splitlines(), 1):
-        if re.match(r"\s*\[\[\s*camera\s*\]\]", line):
+        if re.match(r"\s*\[\[\s*[\"']?camera[\"']?\s*\]\]", line):
             block += 1
             if block == index:
                 head = number
-        elif block == index and re.match(rf"\s*[\"']?{re.escape(field)}[\"']?\s*=", line):
+        if re.match(rf"\s*{key}=", line) and block == (-1 if index is None else index):
+            return number
+        if index is None and re.match(rf"\s*\[\[?\s*{key}[\].]", line):
             return number
     return head

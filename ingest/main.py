@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from ingest.analysis import Analysis
@@ -16,7 +17,7 @@ from ingest.publisher import Publisher
 from ingest.watch import Watch
 from lookout.faces.models import load_detector
 from lookout.logging import configure_logging
-from lookout.metrics import CAMERA_STATE, CAMERA_STATES, CROPS_SHED, serve_metrics
+from lookout.metrics import CROPS_SHED, serve_metrics
 from lookout.queue import celery_app
 from lookout.settings import Settings
 from lookout.stores.redis import connect
@@ -28,10 +29,39 @@ STOP_CAMERAS_S = 2.0
 DRAIN_S = 1.5
 
 
+class Watches:
+    """The cameras that this process watches."""
+
+    def __init__(self, cameras: Sequence[Camera], new_analysis: Callable[[Camera], Analysis]) -> None:
+        self._cameras = {camera.id: camera for camera in cameras}
+        self._new_analysis = new_analysis
+        self._watches: dict[str, Watch] = {}
+
+    def follow(self, held: Set[str]) -> None:
+        """Watch the cameras whose leases are held, and no others."""
+        for name in held - self._watches.keys():
+            log.info("%s: taken", name)
+            self._watches[name] = Watch(self._cameras[name], self._new_analysis)
+            self._watches[name].start()
+        for name in self._watches.keys() - held:
+            log.info("%s: left to another process", name)
+            self._watches.pop(name).stop()
+        for watch in self._watches.values():
+            watch.check()
+
+    def stop(self, timeout_s: float) -> None:
+        """Have all cameras end their tracks."""
+        for watch in self._watches.values():
+            watch.stop()
+        deadline = time.monotonic() + timeout_s
+        for watch in self._watches.values():
+            watch.join(max(0.0, deadline - time.monotonic()))
+
+
 def run(settings: Settings, *, cameras_file: Path, metrics_host: str, metrics_port: int) -> None:
     """Watch cameras until SIGTERM or SIGINT."""
     configure_logging("ingest")
-    cameras = {camera.id: camera for camera in load_cameras(cameras_file)}
+    cameras = load_cameras(cameras_file)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -49,29 +79,14 @@ def run(settings: Settings, *, cameras_file: Path, metrics_host: str, metrics_po
     def new_analysis(camera: Camera) -> Analysis:
         return Analysis(camera, detector, outbox.put, crop_deadline_s=settings.crop_deadline_s)
 
-    leases = Leases(redis, list(cameras))
-    watches: dict[str, Watch] = {}
+    leases = Leases(redis, [camera.id for camera in cameras])
+    watches = Watches(cameras, new_analysis)
     while not stop.is_set():
-        held = leases.tick()
-        for name in held - watches.keys():
-            log.info("%s: taken", name)
-            watches[name] = Watch(cameras[name], new_analysis)
-            watches[name].start()
-        for name in watches.keys() - held:
-            log.info("%s: left to another process", name)
-            watches.pop(name).stop()
-            for state in CAMERA_STATES:
-                CAMERA_STATE.remove(name, state)
-        for watch in watches.values():
-            watch.check()
+        watches.follow(leases.tick())
         stop.wait(TICK_S)
 
     log.info("stopping")
-    for watch in watches.values():
-        watch.stop()
-    deadline = time.monotonic() + STOP_CAMERAS_S
-    for watch in watches.values():
-        watch.join(max(0.0, deadline - time.monotonic()))
+    watches.stop(STOP_CAMERAS_S)
     publishing.join(1.0)
     left = publisher.drain(DRAIN_S)
     if left:

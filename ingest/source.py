@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import av
 import av.error
+from av.container.input import InputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from ingest.cameras import Camera
 from ingest.clock import CaptureClock
@@ -23,6 +30,11 @@ OPEN_TIMEOUT_S = 8.0
 READ_TIMEOUT_S = 5.0
 #: Frames in a row that cannot be decoded until the stream is given up: four seconds of a common camera.
 MAX_BAD_FRAMES = 100
+#: JPEG pictures over HTTP carry no time: FFmpeg counts 25 a second, however many the camera sends.
+UNTIMED = ("mpjpeg", "mjpeg")
+#: A recording starts over a frame after its last one; one that is shorter than this, say a picture, after this time.
+FRAME_US = 40_000
+MIN_PLAY_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,52 +58,90 @@ class BadFrame:
     """A frame that could not be decoded."""
 
 
-def read_frames(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame]:
-    """Connect and yield frames until the stream ends, `stop` is set, or an error is raised.
+def read_frames(camera: Camera, stop: threading.Event) -> Generator[Frame | BadFrame]:
+    """Connect and yield frames until the stream ends, `stop` is set, or an error is raised. A recording has no end.
 
     Raises:
         CameraError: the camera cannot be reached, or what comes is no video.
     """
-    live = not camera.url.startswith("file:")
-    options = {"rtsp_transport": camera.transport, "timeout": str(int(READ_TIMEOUT_S * 1e6))} if live else {}
+    heard_at = time.monotonic()
     try:
-        with av.open(camera.url, options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S)) as container:
-            if not container.streams.video:
-                raise CameraError(f"{camera.id}: {redact(camera.url)} carries no video.", reason="not_video")
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # cameras are many, cores are few
-            clock = CaptureClock()
-            started_us = now_us()
-            bad = 0
-            for packet in container.demux(stream):
-                if stop.is_set():
-                    return
-                if live:
-                    _observe_rtcp(packet, clock)
-                try:
-                    pictures = packet.decode()
-                except av.error.InvalidDataError:
-                    bad += 1
-                    if bad > MAX_BAD_FRAMES:
-                        raise
-                    yield BadFrame()
-                    continue
-                for picture in pictures:
-                    if not isinstance(picture, VideoFrame):
-                        continue
-                    bad = 0
-                    pts_us = _microseconds(picture)
-                    if live:
-                        captured_at_us = clock.stamp(pts_us, now_us())
-                    else:
-                        captured_at_us = started_us + (pts_us or 0)
-                        stop.wait(max(0.0, (captured_at_us - now_us()) / 1e6))
-                    yield Frame(picture, captured_at_us, clock.behind_us, clock.camera_offset_us)
+        for frame in _play(camera, stop) if camera.is_recording else _receive(camera, stop):
+            yield frame
+            heard_at = time.monotonic()
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise _explained(camera, error) from error
+        raise _explained(camera, error, time.monotonic() - heard_at) from error
 
 
-def _observe_rtcp(packet: Packet, clock: CaptureClock) -> None:
+def _receive(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame]:
+    """Frames of a stream, as they come."""
+    clock = CaptureClock()
+    options = {"rtsp_transport": camera.transport, "timeout": str(int(READ_TIMEOUT_S * 1e6))}
+    with av.open(camera.url, options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S)) as container:
+        timed = container.format.name not in UNTIMED
+        for packet, pictures in _decode(camera, container, stop):
+            _observe_rtcp(packet, clock)
+            if pictures is None:
+                yield BadFrame()
+                continue
+            for picture in pictures:
+                pts_us = _microseconds(picture) if timed else None
+                if timed and pts_us is None:
+                    continue  # RTSP's first frame comes before FFmpeg has its time line
+                captured_at_us = clock.stamp(pts_us, now_us())
+                yield Frame(picture, captured_at_us, clock.behind_us, clock.camera_offset_us)
+
+
+def _play(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame]:
+    """Frames of a recording in real time, again and again. Who cannot keep up with it falls behind."""
+    path = url2pathname(urlsplit(camera.url).path)
+    starts_at_us = now_us()
+    while not stop.is_set():
+        first_us: int | None = None
+        captured_at_us = starts_at_us
+        with av.open(f"file:{path}") as container:
+            for _, pictures in _decode(camera, container, stop):
+                if pictures is None:
+                    yield BadFrame()
+                for picture in pictures or ():
+                    pts_us = _microseconds(picture) or 0
+                    first_us = pts_us if first_us is None else first_us
+                    captured_at_us = starts_at_us + pts_us - first_us
+                    stop.wait(max(0.0, (captured_at_us - now_us()) / 1e6))
+                    yield Frame(picture, captured_at_us, max(0, now_us() - captured_at_us), 0)
+        if first_us is None:
+            raise CameraError(f"{camera.id}: {camera.url}: no frame of it can be decoded.", reason="not_video")
+        starts_at_us = max(captured_at_us + FRAME_US, starts_at_us + MIN_PLAY_US)
+
+
+def _decode(
+    camera: Camera, container: InputContainer, stop: threading.Event
+) -> Iterator[tuple[Packet[VideoStream], list[VideoFrame] | None]]:
+    """Packets, each with the pictures it completes; with None if it cannot be decoded."""
+    if not container.streams.video:
+        raise CameraError(f"{camera.id}: {redact(camera.url)} carries no video.", reason="not_video")
+    stream = container.streams.video[0]
+    codec: VideoCodecContext | None = stream.codec_context
+    if codec is None:
+        raise CameraError(f"{camera.id}: {redact(camera.url)} is of a video format nobody knows.", reason="not_video")
+    codec.thread_count = 1  # cameras are many, cores are few
+    bad = 0
+    for packet in container.demux(stream):
+        if stop.is_set():
+            return
+        try:
+            pictures = codec.decode(packet)
+        except av.error.InvalidDataError:
+            bad += 1
+            if bad > MAX_BAD_FRAMES:
+                raise
+            yield packet, None
+        else:
+            bad = 0 if pictures else bad
+            yield packet, pictures
+
+
+def _observe_rtcp(packet: Packet[VideoStream], clock: CaptureClock) -> None:
     if packet.pts is None or packet.time_base is None or not packet.has_sidedata("prft"):
         return
     # AVProducerReferenceTime: int64 wall clock in microseconds, int32 flags (libavcodec/defs.h).
@@ -105,21 +155,32 @@ def _microseconds(picture: VideoFrame) -> int | None:
     return int(picture.pts * picture.time_base * 1_000_000)
 
 
+SILENT = "it does not answer; look at power, cable and firewall"
+#: EIO is what FFmpeg makes of a host name that cannot be resolved.
+_UNREACHABLE = (errno.EIO, errno.EHOSTUNREACH, errno.ENETUNREACH)
 #: What FFmpeg raises, its label for metrics, and what helps.
 _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError), "unauthorised", "user or password is wrong"),
     ((av.error.HTTPNotFoundError,), "not_found", "the camera has no stream of that path; look into its manual"),
     ((FileNotFoundError,), "not_found", "there is no such file or stream"),
     ((ConnectionRefusedError,), "refused", "nothing listens on that address and port; is it switched on?"),
-    ((TimeoutError, av.error.ExitError), "timeout", "it does not answer; look at power, cable and firewall"),
-    ((av.error.EOFError, ConnectionError, BrokenPipeError), "closed", "it closed the connection"),
-    ((av.error.InvalidDataError, av.error.DecoderNotFoundError), "not_video", "what it sends is no video"),
+    ((TimeoutError, av.error.ExitError), "timeout", SILENT),
+    ((av.error.EOFError, ConnectionError), "closed", "it closed the connection"),
+    ((av.error.InvalidDataError, av.error.DecoderNotFoundError), "not_video", "what comes is no video"),
 )
 
 
-def _explained(camera: Camera, error: BaseException) -> CameraError:
-    url = redact(camera.url)
+def _explained(camera: Camera, error: BaseException, silent_s: float) -> CameraError:
+    place = f"{camera.id}: {redact(camera.url)}"
+    if not camera.is_recording and silent_s >= READ_TIMEOUT_S:
+        # FFmpeg calls a silence many names: invalid data after OPTIONS, a missing permission after PLAY.
+        return CameraError(f"{place}: {SILENT}.", reason="timeout")
     for types, reason, advice in _CAUSES:
         if isinstance(error, types):
-            return CameraError(f"{camera.id}: {url}: {advice}.", reason=reason)
-    return CameraError(f"{camera.id}: {url}: {redact(str(error))}.", reason="other")
+            return CameraError(f"{place}: {advice}.", reason=reason)
+    if isinstance(error, av.error.HTTPError | av.error.HTTPClientError):
+        return CameraError(f"{place}: {error.strerror}; look into the camera's log.", reason="rejected")
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return CameraError(f"{place}: no way there; is the name or address right?", reason="unreachable")
+    what = (error.strerror if isinstance(error, av.error.FFmpegError | OSError) else None) or str(error)
+    return CameraError(f"{place}: {redact(what)}.", reason="other")

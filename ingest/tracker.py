@@ -103,7 +103,7 @@ class Tracker:
 
 
 def _centre(box_xyxy: Floats) -> Floats:
-    return (box_xyxy[:2] + box_xyxy[2:]) / 2
+    return (box_xyxy[:2] + box_xyxy[2:]) * np.float32(0.5)
 
 
 def _buffered(box_xyxy: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -10,11 +11,13 @@ from collections.abc import Callable
 
 from ingest.analysis import Analysis
 from ingest.cameras import Camera
-from ingest.source import BadFrame, read_frames
+from ingest.source import BadFrame, Frame, read_frames
 from lookout.errors import CameraError
 from lookout.metrics import (
     CAMERA_CLOCK_OFFSET,
     CAMERA_RECONNECTS,
+    CAMERA_STATE,
+    CAMERA_STATES,
     FRAMES_DECODED,
     FRAMES_SKIPPED,
     set_camera_state,
@@ -24,7 +27,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.5
 MAX_RETRY_S = 30.0
-#: A connection that lasted this long was good: the next failure starts with a short wait again.
+#: A connection that sent frames for this long was good: the next failure starts with a short wait again.
 GOOD_CONNECTION_S = 10.0
 #: No frame for this long, though connected.
 STALLED_S = 3.0
@@ -35,10 +38,13 @@ class Watch:
 
     def __init__(self, camera: Camera, new_analysis: Callable[[Camera], Analysis]) -> None:
         self.camera = camera
+        self.state = "connecting"
         self._new_analysis = new_analysis
         self._stop = threading.Event()
+        #: Guards the state and the gauges. Once stopped, the camera's next watch may own them.
+        self._gauges = threading.Lock()
+        self._live_at = 0.0
         self._frame_at = 0.0
-        self.state = "connecting"
         self._thread = threading.Thread(target=self._run, name=f"camera-{camera.id}", daemon=True)
 
     def start(self) -> None:
@@ -47,8 +53,12 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end its tracks and leave."""
-        self._stop.set()
+        """Ask the thread to end its tracks and leave; the camera's state is no longer this process' to show."""
+        with self._gauges:
+            self._stop.set()
+            for state in CAMERA_STATES:
+                CAMERA_STATE.remove(self.camera.id, state)
+            CAMERA_CLOCK_OFFSET.remove(self.camera.id)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread; whether it left."""
@@ -57,54 +67,64 @@ class Watch:
 
     def check(self) -> None:
         """Notice that a connected camera has fallen silent. Called by the process' main loop."""
-        if self.state == "live" and time.monotonic() - self._frame_at > STALLED_S:
+        if time.monotonic() - self._frame_at > STALLED_S and self._show("stalled", instead_of="live"):
             log.warning("%s: no frame for %.0f s", self.camera.id, STALLED_S)
-            self._show("stalled")
 
     def _run(self) -> None:
         failures = 0
         while not self._stop.is_set():
             self._show("connecting")
-            connected_at = time.monotonic()
+            self._live_at = self._frame_at = 0.0
             try:
                 self._read()
-                reason = "the stream ended"
+                reason = f"{self.camera.id}: the stream ended."
             except CameraError as error:
                 reason = str(error)
             except Exception:
                 # Whatever a camera sends, it takes only its own connection down.
                 log.exception("%s: failed", self.camera.id)
-                reason = "an error in Lookout, see the log"
+                reason = f"{self.camera.id}: an error in Lookout, see above."
             if self._stop.is_set():
                 return
             self._show("offline")
-            failures = 1 if time.monotonic() - connected_at > GOOD_CONNECTION_S else failures + 1
+            failures = 1 if self._frame_at - self._live_at > GOOD_CONNECTION_S else failures + 1
             wait_s = retry_delay_s(failures, random.random())  # noqa: S311 - jitter, not a secret
-            log.warning("%s; next try in %.1f s", reason, wait_s)
-            CAMERA_RECONNECTS.labels(self.camera.id).inc()
-            self._stop.wait(wait_s)
+            log.warning("%s Next try in %.1f s.", reason, wait_s)
+            if not self._stop.wait(wait_s):
+                CAMERA_RECONNECTS.labels(self.camera.id).inc()
 
     def _read(self) -> None:
         analysis = self._new_analysis(self.camera)
-        name = self.camera.id
         try:
-            for frame in read_frames(self.camera, self._stop):
-                self._frame_at = time.monotonic()
-                if self.state != "live":
-                    log.info("%s: live", name)
-                    self._show("live")
-                if isinstance(frame, BadFrame):
-                    FRAMES_SKIPPED.labels(name, "corrupt").inc()
-                    continue
-                FRAMES_DECODED.labels(name).inc()
-                CAMERA_CLOCK_OFFSET.labels(name).set(frame.camera_offset_us / 1e6)
-                analysis.process(frame)
+            with contextlib.closing(read_frames(self.camera, self._stop)) as frames:
+                for frame in frames:
+                    self._take(frame, analysis)
         finally:
             analysis.finish()
 
-    def _show(self, state: str) -> None:
-        self.state = state
-        set_camera_state(self.camera.id, state)
+    def _take(self, frame: Frame | BadFrame, analysis: Analysis) -> None:
+        name = self.camera.id
+        self._frame_at = time.monotonic()
+        self._live_at = self._live_at or self._frame_at
+        if self.state != "live" and self._show("live"):
+            log.info("%s: live", name)
+        if isinstance(frame, BadFrame):
+            FRAMES_SKIPPED.labels(name, "corrupt").inc()
+            return
+        FRAMES_DECODED.labels(name).inc()
+        with self._gauges:
+            if not self._stop.is_set():
+                CAMERA_CLOCK_OFFSET.labels(name).set(frame.camera_offset_us / 1e6)
+        analysis.process(frame)
+
+    def _show(self, state: str, *, instead_of: str | None = None) -> bool:
+        """Show the state, or do so if it is another one now; whether it was done."""
+        with self._gauges:
+            if self._stop.is_set() or instead_of not in {None, self.state}:
+                return False
+            self.state = state
+            set_camera_state(self.camera.id, state)
+            return True
 
 
 def retry_delay_s(failures: int, jitter: float) -> float:
@@ -112,5 +132,5 @@ def retry_delay_s(failures: int, jitter: float) -> float:
 
     The spread keeps a hundred cameras behind one switch from coming back in the same instant.
     """
-    longest = min(MAX_RETRY_S, FIRST_RETRY_S * 2 ** min(failures - 1, 10))
+    longest = min(MAX_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 10))
     return longest * (0.5 + 0.5 * jitter)

@@ -7,12 +7,15 @@ import re
 import sys
 import time
 
-_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/@\s]*@")
+# Up to the last `@`: people write passwords with `@` and `/` as they are. Too much is rather hidden than too little.
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)\S*@")
+# Some cameras want the password in the path or the query: `/user=admin&password=…`.
+_PARAMETERS = re.compile(r"(?P<name>(?:pass\w*|pwd|token|secret)=)[^&\s'\"`]+", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Text without the user and password that its URLs carry."""
-    return _CREDENTIALS.sub(r"\g<scheme>…@", text)
+    """Text without the users and passwords that its URLs carry."""
+    return _PARAMETERS.sub(r"\g<name>…", _CREDENTIALS.sub(r"\g<scheme>…@", text))
 
 
 class _Formatter(logging.Formatter):
@@ -32,6 +35,6 @@ def configure_logging(service: str, *, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "alembic", "celery.app.trace", "celery.worker.strategy"):
+    for noisy in ("httpx2", "httpcore2", "alembic", "celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)

@@ -31,9 +31,10 @@ _ROUTES = {
     UPDATE_INDEX: {"queue": MAINTENANCE},
 }
 
-#: Seconds after which a message that a worker took and did not finish goes to another one. A killed worker's
-#: messages come back sooner, when its connection breaks.
-VISIBILITY_TIMEOUT_S = 60
+#: Seconds after which a message that a worker took and did not finish goes to another one. So long do the messages of a
+#: killed worker wait: well below a crop's deadline, and well above what a batch takes. One that only took longer is done
+#: twice, which changes nothing.
+VISIBILITY_TIMEOUT_S = 10
 
 
 def celery_app(settings: Settings) -> Celery:

@@ -29,6 +29,7 @@ from lookout.stores.vectors import Vectors
 from search import problems
 
 MAX_LIMIT = 500
+bearer = HTTPBearer(auto_error=False, description="The token made at first start.")
 
 
 def create_app(*, registry: Registry, redis: Redis, vectors: Vectors, blobs: Blobs, api_token: SecretStr) -> FastAPI:
@@ -38,7 +39,6 @@ def create_app(*, registry: Registry, redis: Redis, vectors: Vectors, blobs: Blo
     metrics = CollectorRegistry()
     metrics.register(QueueCollector(redis))
     ProcessCollector(registry=metrics)
-    bearer = HTTPBearer(auto_error=False, description="The token made at first start.")
 
     def authenticate(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         known = api_token.get_secret_value().encode()

@@ -129,7 +129,7 @@ def _close(session: Session, alert: Alert, silence_us: int) -> None:
 
 
 def _enqueue(session: Session, alert: Alert, event: str) -> None:
-    """Put an event into the outbox, one row a webhook. Its id is derived, so that the same event is never there twice."""
+    """Put an event into the outbox, one row a webhook; its id is derived, so the same event is never there twice."""
     target = session.scalars(
         select(Target).where(Target.id == alert.target_id).options(joinedload(Target.watchlist))
     ).one()

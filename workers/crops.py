@@ -133,7 +133,7 @@ def write(
 
 
 def write_picture(parts: Parts, crop: Crop) -> str | None:
-    """Store a crop's picture. An alert without a picture is worth more than no alert, so a full disk only costs the picture."""
+    """Store a crop's picture; None if the store is full, as an alert without a picture is worth more than none."""
     name = blob_name(crop)
     try:
         parts.blobs.write(name, crop.jpeg)

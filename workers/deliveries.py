@@ -13,7 +13,7 @@ import json
 import logging
 import random
 
-import httpx
+import httpx2
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
@@ -117,7 +117,7 @@ def _post(url: str, secret: str, delivery_id: str, body: bytes) -> str | None:
         "webhook-signature": sign(secret, delivery_id, timestamp_s, body),
     }
     try:
-        answer = httpx.post(url, content=body, headers=headers, timeout=TIMEOUT_S, follow_redirects=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        answer = httpx2.post(url, content=body, headers=headers, timeout=TIMEOUT_S, follow_redirects=False)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         return f"{type(error).__name__}: {redact(str(error))}"[:500]
     return None if answer.is_success else f"HTTP {answer.status_code}"

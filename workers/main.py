@@ -60,7 +60,8 @@ def _work(
 
         import workers.crops  # noqa: F401 - it and the model are loaded now, not when the first face waits
 
-        _ = parts.embedder
+        embedder = parts.embedder
+        log.info("embeddings of %d numbers, ready", embedder.dimension)
 
     @signals.worker_process_shutdown.connect(weak=False)
     def end(pid: int | None = None, **_: object) -> None:
@@ -73,17 +74,20 @@ def _work(
         from workers.pulse import beat
 
         threading.Thread(target=beat, args=(app, parts.redis, SCHEDULE, stop), name="pulse", daemon=True).start()
-    app.worker_main(
-        [
-            "worker",
-            f"--pool={'prefork' if forks else 'threads'}",
-            f"--concurrency={concurrency}",
-            f"--queues={','.join(queues)}",
-            f"--hostname={'-'.join(queues)}-{os.getpid()}@%h",
-            "--loglevel=INFO",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-        ]
-    )
-    stop.set()
+    try:
+        app.worker_main(
+            [
+                "--quiet",
+                "worker",
+                f"--pool={'prefork' if forks else 'threads'}",
+                f"--concurrency={concurrency}",
+                f"--queues={','.join(queues)}",
+                f"--hostname={'-'.join(queues)}-{os.getpid()}@%h",
+                "--loglevel=INFO",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            ]
+        )
+    finally:
+        stop.set()

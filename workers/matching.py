@@ -43,7 +43,7 @@ def match(parts: Parts, templates: NDArray[np.float32], camera_groups: Sequence[
         UnavailableError: Milvus or the registry does not answer.
     """
     with MATCH_SECONDS.time():
-        found = parts.vectors.search_references(templates, CANDIDATES)
+        found = parts.references.search_references(templates, CANDIDATES)
         with parts.registry.reading() as session:
             ids = {hit.reference_id for hits in found for hit in hits}
             references = {

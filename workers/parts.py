@@ -12,6 +12,7 @@ from lookout.faces.models import embedder_contract, load_embedder
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
 from lookout.stores.crops import Crops
+from lookout.stores.index import prepare_index, update_index
 from lookout.stores.redis import connect
 from lookout.stores.registry import Registry
 from lookout.stores.vectors import Vectors
@@ -45,6 +46,17 @@ class Parts:
     def vectors(self) -> Vectors:
         """Milvus."""
         return Vectors(self.settings.milvus_uri)
+
+    @cached_property
+    def references(self) -> Vectors:
+        """Milvus, with all references in it: nobody is matched against half a watchlist at a start.
+
+        Raises:
+            UnavailableError: Milvus or the registry does not answer.
+        """
+        prepare_index(self.registry, self.vectors, self.settings.embedder, self.contract.dimension)
+        update_index(self.registry, self.vectors, self.settings.embedder)
+        return self.vectors
 
     @cached_property
     def blobs(self) -> Blobs:

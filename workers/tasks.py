@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -42,21 +43,10 @@ def register(app: Celery, parts: Parts) -> None:
 
     @app.task(name=EMBED_CROPS, bind=True)
     def embed_crops(task: Task[[list[str]], None], ids: list[str]) -> None:
-        message_id = str(task.request.id)
         try:
-            # A part that is away is no fault of the message: wait here, where nothing else could be done either.
-            attempts = patiently(parts.crops.count_attempt, message_id)
-            if attempts > MAX_ATTEMPTS:
-                _bury(parts, message_id, ids, "it took its worker down each time", attempts - 1)
-                return
-            patiently(process_crops, parts, ids)
-        except UnavailableError as error:
-            raise Reject(str(error), requeue=True) from error
+            work_off(app, parts, str(task.request.id), ids)
         except Exception as error:
-            log.exception("message %s failed (attempt %d)", message_id, attempts)
-            if attempts < MAX_ATTEMPTS:
-                raise Reject(str(error), requeue=True) from error
-            _bury(parts, message_id, ids, f"{type(error).__name__}: {error}", attempts)
+            raise Reject(str(error), requeue=True) from error
 
     @app.task(name=CLOSE_EPISODES)
     def close_episodes() -> None:
@@ -87,6 +77,44 @@ def register(app: Celery, parts: Parts) -> None:
 SCHEDULE = {CLOSE_EPISODES: 1.0, RELAY_DELIVERIES: 1.0, UPDATE_INDEX: 1.0}
 
 
+def work_off(app: Celery, parts: Parts, message_id: str, ids: list[str]) -> None:
+    """Do the work of one message that names crops; give it up when it has failed too often.
+
+    Raises:
+        Exception: it failed, and is worth another attempt.
+    """
+    attempts = patiently(parts.crops.count_attempt, message_id)
+    if attempts > MAX_ATTEMPTS:
+        give_up(app, parts, message_id, ids, "it took its worker down each time", attempts - 1)
+        return
+    try:
+        # A part that is away is no fault of the message: wait here, where nothing else could be done either.
+        patiently(process_crops, parts, ids)
+    except UnavailableError:
+        with contextlib.suppress(UnavailableError):
+            parts.crops.forget_attempts(message_id)
+        raise
+    except Exception as error:
+        log.exception("message %s failed (attempt %d)", message_id, attempts)
+        if attempts < MAX_ATTEMPTS:
+            raise
+        give_up(app, parts, message_id, ids, f"{type(error).__name__}: {error}", attempts)
+
+
+def give_up(app: Celery, parts: Parts, message_id: str, ids: list[str], error: str, attempts: int) -> None:
+    """Make a dead letter of a message that names one crop; others are taken apart, as one bad crop is no other's fault."""
+    if len(ids) > 1:
+        log.error("message %s is taken apart after %d attempts: %s", message_id, attempts, error)
+        for crop_id in ids:
+            app.send_task(EMBED_CROPS, args=[[crop_id]], retry=False)
+        return
+    parts.crops.bury(
+        DeadLetter(id=message_id, crop_ids=ids, error=error[:500], attempts=attempts, failed_at_us=now_us())
+    )
+    CROPS_FAILED.inc(len(ids))
+    log.error("message %s is a dead letter after %d attempts: %s", message_id, attempts, error)
+
+
 def process_crops(parts: Parts, ids: list[str]) -> None:
     """Do the work. Imported here, as OpenVINO must not be loaded in the process that forks the others."""
     from workers.crops import process
@@ -104,11 +132,3 @@ def patiently(function: Callable[Arguments, Result], *args: Arguments.args, **kw
         reraise=True,
     )
     return attempts(function, *args, **kwargs)
-
-
-def _bury(parts: Parts, message_id: str, ids: list[str], error: str, attempts: int) -> None:
-    parts.crops.bury(
-        DeadLetter(id=message_id, crop_ids=ids, error=error[:500], attempts=attempts, failed_at_us=now_us())
-    )
-    CROPS_FAILED.inc(len(ids))
-    log.error("message %s is a dead letter after %d attempts: %s", message_id, attempts, error)

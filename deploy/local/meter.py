@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-import httpx
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 Labels = frozenset[tuple[str, str]]
@@ -18,7 +18,7 @@ class Meter:
         self._urls = urls
         self._last: dict[tuple[str, str, Labels], float] = {}
         self._totals: defaultdict[tuple[str, Labels], float] = defaultdict(float)
-        self._client = httpx.Client(timeout=1.0)
+        self._client = httpx2.Client(timeout=1.0)
         self.gauges: dict[tuple[str, Labels], float] = {}
 
     def read(self) -> None:
@@ -26,7 +26,7 @@ class Meter:
         for process, url in self._urls.items():
             try:
                 text = self._client.get(url).raise_for_status().text
-            except httpx.HTTPError:
+            except httpx2.HTTPError:
                 continue
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:

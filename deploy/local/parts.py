@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 from redis import Redis
 from redis.exceptions import RedisError
@@ -201,8 +201,8 @@ def listens(port: int) -> bool:
 def _serves(url: str) -> Callable[[], bool]:
     def check() -> bool:
         try:
-            return httpx.get(url, timeout=2).is_success
-        except httpx.HTTPError:
+            return httpx2.get(url, timeout=2).is_success
+        except httpx2.HTTPError:
             return False
 
     return check

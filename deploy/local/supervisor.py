@@ -1,7 +1,7 @@
 """Starts processes, waits until they are ready, restarts those that die, and ends them all.
 
 Supervisors from packages restart processes, but none of them waits for readiness in order and also leaves nothing
-behind when it is killed itself; the latter is the kernel's work here (`die_with_parent`).
+behind when it is killed itself; the latter is the kernel's work here (`setpriv --pdeathsig`, of util-linux).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,8 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from lookout.errors import LookoutError
-from lookout.process import die_with_parent
+from lookout.errors import BadInputError, LookoutError
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 SETTLED_S = 10.0
 FIRST_RESTART_S = 0.1
 MAX_RESTART_S = 10.0
+#: At its next start a process puts a longer log aside; one such is kept.
+MAX_LOG_BYTES = 10_000_000
+#: How a `lookout` command ends when what it was given is wrong.
+EXIT_BAD_INPUT = 2
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class Child:
         peak_rss: the most memory it and its children held together, in bytes.
         cpu_s: processor time of it, its children and its predecessors.
         restarts: how often it had to be started again.
+        was_ready: whether it has been ready once.
     """
 
     name: str
@@ -52,10 +57,12 @@ class Child:
     peak_rss: int = 0
     cpu_s: float = 0.0
     restarts: int = 0
+    was_ready: bool = False
     _process: subprocess.Popen[bytes] | None = None
     _started_at: float = 0.0
     _start_again_at: float = 0.0
     _quick_deaths: int = 0
+    _log_begins: int = 0
     _cpu_by_pid: dict[tuple[int, float], float] = field(default_factory=dict)
 
     @property
@@ -70,21 +77,29 @@ class Child:
 
     def start(self, logs: Path) -> None:
         """Start it in a session of its own, so that Ctrl-C reaches only the supervisor."""
-        with (logs / f"{self.name}.log").open("ab") as output:
+        path = logs / f"{self.name}.log"
+        if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        with path.open("ab") as output:
+            self._log_begins = output.tell()
             self._process = subprocess.Popen(
-                list(self.argv),
+                # The kernel kills it when its parent dies, however that dies. Not by a function between fork and exec:
+                # libraries with threads of their own may crash there.
+                ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **self.env},
                 start_new_session=True,
-                # Between fork and exec: it calls one function of libc and allocates nothing.
-                preexec_fn=die_with_parent,  # noqa: PLW1509
             )
         self._started_at = time.monotonic()
 
     def keep_running(self, logs: Path) -> None:
-        """Restart it if it died."""
+        """Restart it if it died.
+
+        Raises:
+            BadInputError: it found its arguments or files wrong at its start; no restart mends that.
+        """
         now = time.monotonic()
         if self._process is not None:
             code = self._process.poll()
@@ -95,10 +110,17 @@ class Child:
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
             delay_s = min(MAX_RESTART_S, FIRST_RESTART_S * 2**self._quick_deaths)
             self._start_again_at = now + delay_s
+            if code == EXIT_BAD_INPUT and not self.was_ready:
+                raise BadInputError(f"{self.name} cannot start:\n{self.tail(logs)}")
             log.warning("%s ended with code %d; starting it again in %.1f s", self.name, code, delay_s)
         if now >= self._start_again_at:
             self.restarts += 1
             self.start(logs)
+
+    def tail(self, logs: Path, lines: int = 15) -> str:
+        """The end of its log since its last start."""
+        text = (logs / f"{self.name}.log").read_bytes()[self._log_begins :].decode("utf-8", "replace")
+        return "\n".join(text.splitlines()[-lines:])
 
     def measure(self) -> None:
         """Take memory and processor time of it and its children."""
@@ -140,6 +162,8 @@ class Supervisor:
     """The processes of one system, in stages: a stage starts when the one before is ready."""
 
     def __init__(self, stages: Sequence[Sequence[Child]], logs: Path) -> None:
+        if shutil.which("setpriv") is None:
+            raise BadInputError("the command setpriv is missing: apt-get install util-linux.")
         self._stages = stages
         self._logs = logs
         logs.mkdir(parents=True, exist_ok=True)
@@ -169,10 +193,14 @@ class Supervisor:
         waiting = list(stage)
         while waiting and not stopping():
             self.tick()
-            waiting = [child for child in waiting if child.pid is None or not child.ready()]
+            for child in waiting:
+                child.was_ready = child.pid is not None and child.ready()
+            waiting = [child for child in waiting if not child.was_ready]
             if waiting and time.monotonic() > deadline:
-                name = waiting[0].name
-                raise LookoutError(f"{name} did not become ready in time. Its log says:\n{self.tail(name)}")
+                child = waiting[0]
+                raise LookoutError(
+                    f"{child.name} did not become ready in time. Its log says:\n{child.tail(self._logs)}"
+                )
             time.sleep(0.02)
 
     def tick(self) -> None:
@@ -194,9 +222,3 @@ class Supervisor:
             started = time.monotonic()
             for child in stage:
                 child.end(started + child.stop_s)
-
-    def tail(self, name: str, lines: int = 15) -> str:
-        """The end of a process' log."""
-        path = self._logs / f"{name}.log"
-        text = path.read_text("utf-8", "replace") if path.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])

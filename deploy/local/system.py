@@ -16,12 +16,10 @@ from pathlib import Path
 from deploy.local.parts import Endpoints, Ports, endpoints, ingest, services, stores, write_endpoints
 from deploy.local.supervisor import Child, Supervisor
 from lookout.errors import BadInputError, ConflictError, LookoutError
-from lookout.faces.models import asset_cache, embedder_contract
+from lookout.faces.models import asset_cache
 from lookout.logging import configure_logging
 from lookout.settings import Settings, endpoints_path
-from lookout.stores.index import prepare_index, update_index
 from lookout.stores.registry import Registry
-from lookout.stores.vectors import Vectors
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +84,6 @@ class LocalSystem:
             self.stores.start(START_TIMEOUT_S, stopping=stopping)
             if stopping():
                 return
-            vectors = Vectors(self.endpoints.milvus_uri)
-            model = self.settings.embedder
-            prepare_index(registry, vectors, model, embedder_contract(self.settings).dimension)
-            update_index(registry, vectors, model)
-            vectors.close()
             self.services.start(START_TIMEOUT_S, stopping=stopping)
         except BaseException:
             self.stop()

@@ -118,11 +118,11 @@ def list_watchlists(as_json: Annotated[bool, typer.Option("--json", help="Print 
 
 
 def _webhook(watchlist_id: str, url: str) -> Webhook:
-    import httpx
+    import httpx2
 
     try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        parts = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
         raise BadInputError(f"{url} is no URL: {error}.") from error
     if parts.scheme not in ("http", "https") or not parts.host:
         raise BadInputError(f"{url} is no URL of a webhook: it begins with https:// or http://.")

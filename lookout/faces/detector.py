@@ -102,9 +102,11 @@ class YuNet:
 
     def detect_scaled(self, bgr: NDArray[np.uint8], longest_side_px: int) -> list[Detection]:
         """Find faces on a copy whose longer side is at most `longest_side_px`; coordinates are those of `bgr`."""
-        factor = longest_side_px / max(bgr.shape[:2])
+        factor = longest_side_px / max(1, *bgr.shape[:2])
         if factor >= 1:
             return self.detect(bgr)
+        if min(bgr.shape[:2]) * factor < 1:  # a line has no reduced copy, and no face
+            return []
         reduced = cv2.resize(bgr, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         return [detection.scaled(1 / factor) for detection in self.detect(reduced)]
 

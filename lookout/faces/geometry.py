@@ -14,7 +14,8 @@ def iou_matrix(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
     bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
     intersection = np.prod(np.clip(bottom_right - top_left, 0, None), axis=2)
     union = areas(a_xyxy)[:, None] + areas(b_xyxy)[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    overlap: Floats = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return overlap
 
 
 def areas(boxes_xyxy: Floats) -> Floats:

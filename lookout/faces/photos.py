@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lookout.errors import BadInputError, PhotoError
 
-MAX_BYTES = 32 * 1024 * 1024
-#: The largest phone cameras deliver 200 megapixels; a face needs none of that, and 64 fit in 200 MB of memory.
+MAX_BYTES = 32_000_000
+#: The largest phone cameras deliver 200 megapixels; a face needs none of that, and 64 take a gigabyte while decoded.
 MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+
+#: What turns a picture of that EXIF orientation upright (CIPA DC-008, "Orientation").
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_photo(path: Path) -> bytes:
@@ -26,15 +38,13 @@ def read_photo(path: Path) -> bytes:
         PhotoError: it is absent, unreadable, empty or too large.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise PhotoError(
-                f"{path.name} has {size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f} MB: save it smaller.",
-                reasons=["too_large"],
-            )
-        return path.read_bytes()
+        with path.open("rb") as file:
+            # What the file system says of its size is not asked: a pipe or a device has none.
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise PhotoError(f"{path} cannot be read: {error.strerror}.", reasons=["unreadable"]) from error
+    _refuse_too_large(data, path.name)
+    return data
 
 
 def decode_photo(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -49,8 +59,7 @@ def decode_photo(data: bytes, name: str) -> NDArray[np.uint8]:
     """
     if not data:
         raise PhotoError(f"{name} is empty: copy the file again.", reasons=["empty"])
-    if len(data) > MAX_BYTES:
-        raise PhotoError(f"{name} is larger than {MAX_BYTES / 1e6:.0f} MB: save it smaller.", reasons=["too_large"])
+    _refuse_too_large(data, name)
     try:
         with warnings.catch_warnings():
             # Pillow warns of many pixels and of broken metadata; the first is refused below, the second harms nobody.
@@ -64,14 +73,14 @@ def decode_photo(data: bytes, name: str) -> NDArray[np.uint8]:
                         reasons=["too_large"],
                     )
                 image.load()
-                return _to_bgr(ImageOps.exif_transpose(image))
+                return _to_bgr(_upright(image))
     except UnidentifiedImageError as error:
         raise PhotoError(
             f"{name} is no picture Lookout reads: use {', '.join(FORMATS)}.", reasons=["not_a_picture"]
         ) from error
     except Image.DecompressionBombError as error:
         raise PhotoError(f"{name} has far too many pixels: reduce it first.", reasons=["too_large"]) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise PhotoError(f"{name} is damaged or cut off: copy the file again.", reasons=["damaged"]) from error
 
 
@@ -87,12 +96,23 @@ def decode_jpeg(data: bytes, name: str) -> NDArray[np.uint8]:
     return bgr.astype(np.uint8, copy=False)
 
 
+def _refuse_too_large(data: bytes, name: str) -> None:
+    if len(data) > MAX_BYTES:
+        raise PhotoError(f"{name} is larger than {MAX_BYTES / 1e6:.0f} MB: save it smaller.", reasons=["too_large"])
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Not `ImageOps.exif_transpose`: it writes the metadata anew and fails where a camera wrote some other tag wrongly.
+    turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
+
+
 def _to_bgr(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith(("I", "F")):
         # 16-bit pictures: Pillow would clip instead of scaling them.
-        deep = np.asarray(image, np.float64)
-        top = max(65535.0 if image.mode.startswith("I") else 1.0, float(deep.max()))
-        image = Image.fromarray((np.clip(deep, 0, None) * (255 / top)).astype(np.uint8))
+        deep = np.array(image, np.float32)
+        deep *= 255 / max(65535.0 if image.mode.startswith("I") else 1.0, float(deep.max()))
+        image = Image.fromarray(np.clip(deep, 0, 255, out=deep).astype(np.uint8))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)

@@ -9,11 +9,14 @@ import msgspec
 from redis import Redis
 from redis.exceptions import RedisError
 
+from lookout.clock import now_us
 from lookout.errors import UnavailableError
 from lookout.messages import Crop, DeadLetter
 
 #: Crops are kept longer than their deadline, so that a late one is seen and counted as late, not as missing.
-KEEP_S = 120
+KEEP_LATE_S = 60
+#: How long the attempts of a message are remembered.
+KEEP_ATTEMPTS_S = 600
 #: Crops of a dead letter wait this long for somebody to look; then privacy wins.
 KEEP_DEAD_S = 24 * 3600
 MAX_DEAD_LETTERS = 1000
@@ -31,10 +34,12 @@ class Crops:
         self._redis = redis
 
     def put(self, crops: Sequence[Crop]) -> None:
-        """Store crops until they are embedded or `KEEP_S` have passed."""
+        """Store crops until they are embedded, or `KEEP_LATE_S` after their deadline."""
+        now = now_us()
         with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             for crop in crops:
-                pipe.set(_key(crop.id), _encoder.encode(crop), ex=KEEP_S)
+                left_s = max(0, crop.deadline_us - now) // 1_000_000
+                pipe.set(_key(crop.id), _encoder.encode(crop), ex=left_s + KEEP_LATE_S)
             pipe.execute()
 
     def get(self, ids: Sequence[str]) -> list[Crop | None]:
@@ -51,17 +56,22 @@ class Crops:
 
     def count_attempt(self, message_id: str) -> int:
         """Count that a message is tried once more; also when the attempt before took its process down."""
-        key = f"attempts:{message_id}"
+        key = _attempts(message_id)
         with _redis_errors(), self._redis.pipeline() as pipe:
             pipe.incr(key)
-            pipe.expire(key, KEEP_S * 5)
+            pipe.expire(key, KEEP_ATTEMPTS_S)
             return int(pipe.execute()[0])
+
+    def forget_attempts(self, message_id: str) -> None:
+        """Count a message's attempts from the beginning: it was not what failed."""
+        with _redis_errors():
+            self._redis.delete(_attempts(message_id))
 
     def bury(self, letter: DeadLetter) -> None:
         """Put a message on the list of dead letters, and keep its crops for a look."""
         with _redis_errors(), self._redis.pipeline() as pipe:
             pipe.hset(_DEAD, letter.id, _encoder.encode(letter))
-            pipe.delete(f"attempts:{letter.id}")
+            pipe.delete(_attempts(letter.id))
             for crop_id in letter.crop_ids:
                 pipe.expire(_key(crop_id), KEEP_DEAD_S)
             pipe.execute()
@@ -89,6 +99,10 @@ class Crops:
 
 def _key(crop_id: str) -> str:
     return f"crop:{crop_id}"
+
+
+def _attempts(message_id: str) -> str:
+    return f"attempts:{message_id}"
 
 
 @contextlib.contextmanager

@@ -126,7 +126,10 @@ class Vectors:
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         try:
             if self._client is None:
-                self._client = MilvusClient(self.uri, timeout=REQUEST_TIMEOUT_S)
+                # Without the pool that channels share, gRPC would wait up to two minutes after Milvus has come back.
+                self._client = MilvusClient(
+                    self.uri, timeout=REQUEST_TIMEOUT_S, grpc_options={"grpc.use_local_subchannel_pool": 1}
+                )
                 # Milvus Lite forgets at a restart which collections were loaded.
                 for collection in self._client.list_collections():
                     self._client.load_collection(collection)
@@ -142,6 +145,7 @@ class Vectors:
     @staticmethod
     def _create(client: MilvusClient, collection: str, dimension: int) -> None:
         from pymilvus import DataType
+        from pymilvus.exceptions import MilvusException
 
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=ID_LENGTH)
@@ -150,7 +154,11 @@ class Vectors:
         # Exact search: a watchlist of 10,000 costs milliseconds, and an approximate index would miss people.
         index.add_index("template", index_type="FLAT", metric_type="COSINE")
         # Strong: what was enrolled must be found by the very next search.
-        client.create_collection(collection, schema=schema, index_params=index, consistency_level="Strong")
+        try:
+            client.create_collection(collection, schema=schema, index_params=index, consistency_level="Strong")
+        except MilvusException:
+            if not client.has_collection(collection):  # another process was faster
+                raise
 
 
 def collection_name(alias: str, model: str) -> str:

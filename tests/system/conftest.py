@@ -56,7 +56,7 @@ class Lookout:
 
     def wait_ready(self) -> None:
         """Wait until all children run and the API is ready."""
-        import httpx
+        import httpx2
 
         def ready() -> bool:
             path = self.home / "run" / "endpoints.json"
@@ -65,8 +65,8 @@ class Lookout:
             if not path.exists() or not self.parts <= set(self.children()):
                 return False
             try:
-                return httpx.get(json.loads(path.read_text())["search_url"] + "/readyz", timeout=2).is_success
-            except httpx.HTTPError:
+                return httpx2.get(json.loads(path.read_text())["search_url"] + "/readyz", timeout=2).is_success
+            except httpx2.HTTPError:
                 return False
 
         wait_until(ready, START_S, "a ready system")
