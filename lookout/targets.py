@@ -74,7 +74,8 @@ def add_target(
     written: list[str] = []
     try:
         with registry.transaction() as session:
-            target = _target(session, find_watchlist(session, watchlist), name)
+            # Locked, so that of two who enrol the same photo the second sees the first's.
+            target = _target(session, find_watchlist(session, watchlist, lock=True), name)
             known = {reference.photo_sha256 for reference in target.references}
             for photo in photos:
                 digest = hashlib.sha256(photo.data).hexdigest()
@@ -119,11 +120,12 @@ def remove_target(registry: Registry, blobs: Blobs, *, watchlist: str, name: str
 
     Raises:
         NotFoundError: no such watchlist or target.
+        UnavailableError: a photo could not be deleted; the target is still there, so that it can be removed again.
     """
     with registry.transaction() as session:
         found = session.scalar(
             select(Target)
-            .where(Target.watchlist_id == find_watchlist(session, watchlist).id, Target.name == name)
+            .where(Target.watchlist_id == find_watchlist(session, watchlist, lock=True).id, Target.name == name)
             .with_for_update()
         )
         if found is None:
@@ -140,19 +142,21 @@ def remove_target(registry: Registry, blobs: Blobs, *, watchlist: str, name: str
             session.delete(reference)
         session.flush()
         session.delete(found)
-        photos = [reference.photo_blob for reference in references]
-    for blob in photos:
-        blobs.delete(blob)
-    return Removal(len(photos), len(alerts))
+        session.flush()
+        # Before the commit: afterwards nobody would know of a photo that could not be deleted.
+        for reference in references:
+            blobs.delete(reference.photo_blob)
+    return Removal(len(references), len(alerts))
 
 
-def find_watchlist(session: Session, name: str) -> Watchlist:
-    """The watchlist of a name.
+def find_watchlist(session: Session, name: str, *, lock: bool = False) -> Watchlist:
+    """The watchlist of a name; locked, nobody else changes its targets until the transaction ends.
 
     Raises:
         NotFoundError: there is none.
     """
-    watchlist = session.scalar(select(Watchlist).where(Watchlist.name == name))
+    query = select(Watchlist).where(Watchlist.name == name)
+    watchlist = session.scalar(query.with_for_update() if lock else query)
     if watchlist is None:
         raise NotFoundError(f"there is no watchlist {name}; make it with `lookout watchlist create`.")
     return watchlist

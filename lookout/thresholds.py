@@ -22,10 +22,10 @@ class Thresholds:
     likely: float
 
     def tier(self, score: float) -> str | None:
-        """The highest tier a score reaches."""
-        if score >= self.likely:
-            return "likely"
-        return "possible" if score >= self.possible else None
+        """The highest tier a score reaches; below `possible` none, even where `likely` was set lower."""
+        if score < self.possible:
+            return None
+        return "likely" if score >= self.likely else "possible"
 
     def of(self, tier: str) -> float:
         """The threshold of a tier."""

@@ -13,8 +13,8 @@ from lookout.faces.embedder import Embedder
 from lookout.faces.geometry import Floats
 from lookout.faces.quality import Quality, assess
 
-#: Sizes of the detector's copy of a photo, tried in this order: the first finds small faces, the second a face that fills
-#: the picture and would be wider than the detector knows faces.
+#: Sizes of the detector's copies of a photo: the first shows small faces, the second a face that fills the picture. In
+#: the first such a face is wider than the detector knows faces: it finds none, or a few poor ones in parts of it.
 LONGEST_SIDES_PX = (1280, 400)
 #: Below it the true accept rate at a false accept rate of 1e-4 falls under 0.92; a reference meets every passer-by.
 MIN_WIDTH_PX = 40
@@ -93,9 +93,20 @@ def enrol_photo(
 
 def _find(bgr: NDArray[np.uint8], detector: YuNet) -> list[Detection]:
     """Faces from left to right, without those below a fifth of the widest: passers-by in a portrait's background."""
-    found = next((faces for side in LONGEST_SIDES_PX if (faces := detector.detect_scaled(bgr, side))), [])
+    found: list[Detection] = []
+    seen = (face for side in LONGEST_SIDES_PX for face in detector.detect_scaled(bgr, side))
+    for face in sorted(seen, key=lambda face: -face.score):
+        # The same face at the other size, or a part of it taken for a face.
+        if not any(_centre_within(face, better) for better in found):
+            found.append(face)
     widest = max((face.width_px for face in found), default=0.0)
     return sorted((face for face in found if face.width_px >= widest / 5), key=lambda face: float(face.box_xyxy[0]))
+
+
+def _centre_within(face: Detection, other: Detection) -> bool:
+    x, y = (face.box_xyxy[:2] + face.box_xyxy[2:]) / 2
+    x1, y1, x2, y2 = other.box_xyxy
+    return bool(x1 <= x <= x2 and y1 <= y <= y2)
 
 
 def _place(detection: Detection) -> str:

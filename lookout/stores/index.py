@@ -24,14 +24,24 @@ def update_index(registry: Registry, vectors: Vectors, model: str) -> int:
 
     It may run in several processes at once and be killed at any point: what is not marked is done again.
     """
+    return _remove(registry, vectors) + _write(registry, vectors, model)
+
+
+def _remove(registry: Registry, vectors: Vectors) -> int:
     changed = 0
-    with registry.reading() as session:
-        removals = list(session.scalars(select(IndexRemoval.reference_id)))
-    if removals:
+    while True:
+        with registry.reading() as session:
+            removals = list(session.scalars(select(IndexRemoval.reference_id).limit(BATCH)))
+        if not removals:
+            return changed
         vectors.delete(REFERENCES, removals)
         with registry.transaction() as session:
             session.execute(delete(IndexRemoval).where(IndexRemoval.reference_id.in_(removals)))
         changed += len(removals)
+
+
+def _write(registry: Registry, vectors: Vectors, model: str) -> int:
+    changed = 0
     while True:
         with registry.reading() as session:
             waiting = session.execute(
@@ -45,8 +55,11 @@ def update_index(registry: Registry, vectors: Vectors, model: str) -> int:
         vectors.upsert(REFERENCES, ids, unpack_many([row.template for row in waiting]))
         with registry.transaction() as session:
             session.execute(update(Reference).where(Reference.id.in_(ids)).values(indexed=True))
-            # A reference erased since it was read has just been written to Milvus again.
-            existing = set(session.scalars(select(Reference.id).where(Reference.id.in_(ids))))
-            for erased in set(ids) - existing:
-                session.merge(IndexRemoval(reference_id=erased))
+            # A reference erased since it was read has just been written to Milvus again. The row stands in for this
+            # process should it be killed now; another process may be about to delete that row, having removed too early.
+            erased = set(ids) - set(session.scalars(select(Reference.id).where(Reference.id.in_(ids))))
+            for reference_id in erased:
+                session.merge(IndexRemoval(reference_id=reference_id))
+        if erased:
+            vectors.delete(REFERENCES, list(erased))
         changed += len(ids)
