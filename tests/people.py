@@ -115,9 +115,7 @@ def enrol_man_a(
             Webhook(id=new_id(), watchlist_id=row.id, url=url, secret=SECRET, created_at_us=now_us())
             for url in webhooks
         )
-    return add_target(
-        registry, blobs, watchlist=watchlist, name="man A", photos=[_photo_of_man_a(assets)], model=MODEL
-    )
+    return add_target(registry, blobs, watchlist=watchlist, name="man A", photos=[_photo_of_man_a(assets)], model=MODEL)
 
 
 def _faces(assets: AssetCache, clip: str, frames: Sequence[int]) -> list[Face]:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 10.0
 FIRST_RETRY_S = 2.0
 MAX_RETRY_S = 6 * 3600.0
-#: 2 s, 4 s, 8 s … : the last attempt comes about 18 hours after the first.
+#: 2 s, 4 s, 8 s … : the last attempt comes about 15 hours after the first.
 MAX_ATTEMPTS = 16
 DUE_AT_ONCE = 100
 
@@ -84,7 +84,7 @@ def sign(secret: str, delivery_id: str, timestamp_s: int, body: bytes) -> str:
 
 def retry_delay_s(attempts: int, jitter: float) -> float:
     """Wait after the n-th attempt: doubled each time, capped, spread by `jitter` in 0..1."""
-    return min(MAX_RETRY_S, FIRST_RETRY_S * 2 ** min(attempts - 1, 20)) * (0.75 + 0.5 * jitter)
+    return min(MAX_RETRY_S, FIRST_RETRY_S * 2.0 ** min(attempts - 1, 20)) * (0.75 + 0.5 * jitter)
 
 
 def _claim(registry: Registry, delivery_id: str) -> tuple[str, str, bytes, int] | None:

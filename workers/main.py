@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 
 from lookout.errors import BadInputError
+from lookout.faces.models import asset_cache
 from lookout.logging import configure_logging
 from lookout.process import die_with_parent
 from lookout.queue import CROPS, MAINTENANCE, QUEUES, celery_app
@@ -28,6 +29,9 @@ def run(settings: Settings, *, queues: Sequence[str], concurrency: int, metrics_
         raise BadInputError(f"no queue is named {', '.join(sorted(unknown))}; there are {', '.join(QUEUES)}.")
     configure_logging(f"worker[{','.join(queues)}]")
     forks = CROPS in queues
+    if forks:
+        # Here and not in the first task, which would make dead letters of all crops: a wrong model is no fault of theirs.
+        asset_cache(settings).model(settings.embedder)
     with tempfile.TemporaryDirectory(prefix="lookout-metrics-") as metrics_dir:
         if forks:
             # Before the first import of prometheus_client: it decides then where numbers are kept.

@@ -50,6 +50,8 @@ class LocalSystem:
             "LOOKOUT_CACHE": str(settings.cache.absolute()),
             "LOOKOUT_REDIS_URL": self.endpoints.redis_url,
             "LOOKOUT_MILVUS_URI": self.endpoints.milvus_uri,
+            "LOOKOUT_DATABASE_URL": settings.database_url,
+            "LOOKOUT_BLOBS_URL": settings.blobs_url,
         }
         self.stores = Supervisor([stores(settings, self._ports, self.endpoints), more], self.logs)
         self.services = Supervisor(

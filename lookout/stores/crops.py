@@ -46,7 +46,7 @@ class Crops:
         """Fetch crops in the order of their ids; None where one is gone."""
         with _redis_errors():
             found = self._redis.mget([_key(crop_id) for crop_id in ids]) if ids else []
-        return [None if data is None else _crops.decode(data) for data in found]
+        return [_crops.decode(data) if isinstance(data, bytes) else None for data in found]
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget crops whose results are stored."""
@@ -82,7 +82,7 @@ class Crops:
     def dead_letters(self) -> list[DeadLetter]:
         """All dead letters, oldest first."""
         with _redis_errors():
-            letters = [_letters.decode(data) for data in self._redis.hvals(_DEAD)]
+            letters = [_letters.decode(data) for data in self._redis.hvals(_DEAD) if isinstance(data, bytes)]
         return sorted(letters, key=lambda letter: letter.failed_at_us)
 
     def exhume(self, letter_id: str) -> None:

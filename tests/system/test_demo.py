@@ -78,4 +78,3 @@ def test_nothing_is_left_behind(run_lookout: RunLookout, number: signal.Signals)
 
     assert alive == []
     assert time.monotonic() - sent < 5
-
