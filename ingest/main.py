@@ -24,9 +24,11 @@ from lookout.stores.redis import connect
 
 log = logging.getLogger(__name__)
 
-#: How long SIGTERM leaves for cameras to end their tracks, and for their last crops to be published.
-STOP_CAMERAS_S = 2.0
-DRAIN_S = 1.5
+#: How long SIGTERM leaves for cameras to end their tracks, for the batch on its way, and for the last crops. Where a
+#: camera does not answer all of the first passes: FFmpeg cannot be told to give up.
+STOP_CAMERAS_S = 1.0
+STOP_PUBLISHING_S = 0.5
+DRAIN_S = 0.8
 
 
 class Watches:
@@ -87,7 +89,7 @@ def run(settings: Settings, *, cameras_file: Path, metrics_host: str, metrics_po
 
     log.info("stopping")
     watches.stop(STOP_CAMERAS_S)
-    publishing.join(1.0)
+    publishing.join(STOP_PUBLISHING_S)
     left = publisher.drain(DRAIN_S)
     if left:
         CROPS_SHED.labels("stopped").inc(left)

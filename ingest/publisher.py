@@ -26,6 +26,7 @@ BATCH_WAIT_S = 0.05
 #: How often the queue's depth is asked for.
 BACKLOG_EVERY_S = 0.5
 RETRY_S = 0.5
+_AWAY = (UnavailableError, RedisError, OperationalError, OSError)
 
 
 class Publisher:
@@ -68,14 +69,15 @@ class Publisher:
             if batch:
                 self._crops.put(batch)
                 self._app.send_task(EMBED_CROPS, args=[[crop.id for crop in batch]], retry=False)
-        except (UnavailableError, RedisError, OperationalError, OSError) as error:
+        except Exception as error:
+            # Whatever it is: this thread lives on, and the crops wait until their deadline.
             self._outbox.give_back(batch)
             if self._available:
-                log.warning("crops wait, Redis does not answer: %s", error)
+                log.warning("crops wait: %s", error, exc_info=not isinstance(error, _AWAY))
             self._available = False
             return False
         if not self._available:
-            log.info("Redis answers again")
+            log.info("crops go again")
         self._available = True
         for crop in batch:
             CROPS_PUBLISHED.labels(crop.camera_id).inc()

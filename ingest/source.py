@@ -155,18 +155,18 @@ def _microseconds(picture: VideoFrame) -> int | None:
     return int(picture.pts * picture.time_base * 1_000_000)
 
 
-SILENT = "it does not answer; look at power, cable and firewall"
+SILENT = "it does not answer; look at power, cable and firewall."
 #: EIO is what FFmpeg makes of a host name that cannot be resolved.
 _UNREACHABLE = (errno.EIO, errno.EHOSTUNREACH, errno.ENETUNREACH)
 #: What FFmpeg raises, its label for metrics, and what helps.
 _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    ((av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError), "unauthorised", "user or password is wrong"),
-    ((av.error.HTTPNotFoundError,), "not_found", "the camera has no stream of that path; look into its manual"),
-    ((FileNotFoundError,), "not_found", "there is no such file or stream"),
+    ((av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError), "unauthorised", "user or password is wrong."),
+    ((av.error.HTTPNotFoundError,), "not_found", "the camera has no stream of that path; look into its manual."),
+    ((FileNotFoundError,), "not_found", "there is no such file or stream."),
     ((ConnectionRefusedError,), "refused", "nothing listens on that address and port; is it switched on?"),
     ((TimeoutError, av.error.ExitError), "timeout", SILENT),
-    ((av.error.EOFError, ConnectionError), "closed", "it closed the connection"),
-    ((av.error.InvalidDataError, av.error.DecoderNotFoundError), "not_video", "what comes is no video"),
+    ((av.error.EOFError, ConnectionError), "closed", "it closed the connection."),
+    ((av.error.InvalidDataError, av.error.DecoderNotFoundError), "not_video", "it hung up, or what comes is no video."),
 )
 
 
@@ -174,10 +174,10 @@ def _explained(camera: Camera, error: BaseException, silent_s: float) -> CameraE
     place = f"{camera.id}: {redact(camera.url)}"
     if not camera.is_recording and silent_s >= READ_TIMEOUT_S:
         # FFmpeg calls a silence many names: invalid data after OPTIONS, a missing permission after PLAY.
-        return CameraError(f"{place}: {SILENT}.", reason="timeout")
+        return CameraError(f"{place}: {SILENT}", reason="timeout")
     for types, reason, advice in _CAUSES:
         if isinstance(error, types):
-            return CameraError(f"{place}: {advice}.", reason=reason)
+            return CameraError(f"{place}: {advice}", reason=reason)
     if isinstance(error, av.error.HTTPError | av.error.HTTPClientError):
         return CameraError(f"{place}: {error.strerror}; look into the camera's log.", reason="rejected")
     if isinstance(error, OSError) and error.errno in _UNREACHABLE:

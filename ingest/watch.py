@@ -49,6 +49,7 @@ class Watch:
 
     def start(self) -> None:
         """Begin to watch."""
+        CAMERA_RECONNECTS.labels(self.camera.id)  # so that the metric shows 0 and not nothing
         self._show("connecting")
         self._thread.start()
 

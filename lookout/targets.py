@@ -76,30 +76,11 @@ def add_target(
         with registry.transaction() as session:
             # Locked, so that of two who enrol the same photo the second sees the first's.
             target = _target(session, find_watchlist(session, watchlist, lock=True), name)
-            known = {reference.photo_sha256 for reference in target.references}
             for photo in photos:
-                digest = hashlib.sha256(photo.data).hexdigest()
-                if digest in known:
-                    raise ConflictError(f"{name} has this photo already; each photo is enrolled once.")
-                known.add(digest)
-                reference_id = new_id()
-                blob = f"photos/{target.id}/{reference_id}"
-                blobs.write(blob, photo.data)
-                written.append(blob)
-                session.add(
-                    Reference(
-                        id=reference_id,
-                        target_id=target.id,
-                        photo_blob=blob,
-                        photo_sha256=digest,
-                        box_xyxy=[round(float(v), 1) for v in photo.face.detection.box_xyxy],
-                        landmarks=[[round(float(v), 2) for v in point] for point in photo.face.detection.landmarks],
-                        quality=photo.face.quality.value,
-                        model=model,
-                        template=pack(photo.face.template),
-                        created_at_us=now_us(),
-                    )
-                )
+                reference = _reference(target, photo, model)
+                blobs.write(reference.photo_blob, photo.data)
+                written.append(reference.photo_blob)
+                target.references.append(reference)
     except BaseException:
         for blob in written:
             blobs.delete(blob)
@@ -170,3 +151,21 @@ def _target(session: Session, watchlist: Watchlist, name: str) -> Target:
         session.add(target)
         session.flush()
     return target
+
+
+def _reference(target: Target, photo: Photo, model: str) -> Reference:
+    digest = hashlib.sha256(photo.data).hexdigest()
+    if any(known.photo_sha256 == digest for known in target.references):
+        raise ConflictError(f"{target.name} has this photo already; each photo is enrolled once.")
+    reference_id = new_id()
+    return Reference(
+        id=reference_id,
+        photo_blob=f"photos/{target.id}/{reference_id}",
+        photo_sha256=digest,
+        box_xyxy=[round(float(v), 1) for v in photo.face.detection.box_xyxy],
+        landmarks=[[round(float(v), 2) for v in point] for point in photo.face.detection.landmarks],
+        quality=photo.face.quality.value,
+        model=model,
+        template=pack(photo.face.template),
+        created_at_us=now_us(),
+    )

@@ -65,10 +65,11 @@ def crop(
     camera: str = CAMERA,
     group: str = GROUP,
     at_us: int | None = None,
+    seen_at_us: int | None = None,
     quality: float = 1.0,
     deadline_s: float = 60.0,
 ) -> Crop:
-    """A crop of a face, captured now if nothing else is said."""
+    """A crop of a face, captured now if nothing else is said, of a track that ends with it."""
     captured_at_us = now_us() if at_us is None else at_us
     name = track_id(camera, 0, track)
     return Crop(
@@ -78,7 +79,7 @@ def crop(
         camera_group=group,
         captured_at_us=captured_at_us,
         track_started_at_us=captured_at_us,
-        track_seen_at_us=captured_at_us,
+        track_seen_at_us=captured_at_us if seen_at_us is None else seen_at_us,
         deadline_us=now_us() + int(deadline_s * 1e6),
         box_xyxy=face.box_xyxy,
         landmarks=face.landmarks,

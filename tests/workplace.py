@@ -15,18 +15,28 @@ from urllib.request import urlopen
 
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
-from pymilvus import MilvusClient
 from sqlalchemy import func, select
 
 from deploy.local.parts import free_ports
+from lookout.errors import UnavailableError
 from lookout.faces.assets import AssetCache
 from lookout.messages import Crop
 from lookout.queue import EMBED_CROPS, celery_app
 from lookout.settings import Settings
 from lookout.stores.index import prepare_index, update_index
 from lookout.stores.registry import Registry
-from lookout.stores.registry.tables import Alert, AlertSighting, Base, Delivery, Sighting, StoredCrop, Target
-from lookout.stores.vectors import collection_name
+from lookout.stores.registry.tables import (
+    Alert,
+    AlertSighting,
+    Base,
+    Delivery,
+    IndexRemoval,
+    Reference,
+    Sighting,
+    StoredCrop,
+    Target,
+)
+from lookout.stores.vectors import REFERENCES, SIGHTINGS
 from tests.people import MODEL, enrol_man_a
 from tests.servers import wait_until
 from workers.parts import Parts
@@ -94,13 +104,11 @@ class Workplace:
             }
 
     def close(self) -> None:
-        """Take everything out of Milvus and close all connections."""
-        with contextlib.closing(MilvusClient(self.settings.milvus_uri)) as client:
-            for alias in ("references", "sightings"):
-                collection = collection_name(alias, MODEL)
-                if client.has_collection(collection):
-                    client.load_collection(collection)
-                    client.delete(collection, filter="id != ''")
+        """Take what is its own out of Milvus, which others use as well, and close all connections."""
+        references = [row.id for row in self.rows(Reference)] + [row.reference_id for row in self.rows(IndexRemoval)]
+        with contextlib.suppress(UnavailableError):
+            self.parts.vectors.delete(REFERENCES, references)
+            self.parts.vectors.delete(SIGHTINGS, [row.id for row in self.rows(Sighting)])
         self.parts.vectors.close()
         self.parts.redis.close()
         self.parts.registry.close()

@@ -43,6 +43,8 @@ def record(session: Session, match: Match, crop: Crop, *, silence_us: int) -> Op
             select(Alert)
             .where(Alert.target_id == match.target_id, Alert.camera_group == crop.camera_group)
             .where((Alert.closed_at_us.is_(None)) | (Alert.last_seen_at_us >= at_us - silence_us))
+            # So that `close_silent` does not close what is continued here, nor the other way round.
+            .with_for_update()
         )
     )
     episodes = [Episode(one.first_captured_at_us, one.last_seen_at_us, one.closed_at_us is None) for one in alerts]
@@ -55,6 +57,7 @@ def record(session: Session, match: Match, crop: Crop, *, silence_us: int) -> Op
             if silent.closed_at_us is None:
                 _close(session, silent, silence_us)
     now = now_us()
+    last_seen_at_us = max(at_us, crop.track_seen_at_us)
     alert = Alert(
         id=new_id(),
         target_id=match.target_id,
@@ -66,10 +69,10 @@ def record(session: Session, match: Match, crop: Crop, *, silence_us: int) -> Op
         reference_id=match.reference_id,
         crop_id=crop.id,
         first_captured_at_us=at_us,
-        last_seen_at_us=max(at_us, crop.track_seen_at_us),
+        last_seen_at_us=last_seen_at_us,
         latency_us=now - at_us,
         stored_at_us=now,
-        closed_at_us=closes_at(at_us, silence_us) if step is Step.OPEN_CLOSED else None,
+        closed_at_us=closes_at(last_seen_at_us, silence_us) if step is Step.OPEN_CLOSED else None,
     )
     session.add(alert)
     session.flush()

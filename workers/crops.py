@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from sqlalchemy.exc import IntegrityError
@@ -11,6 +12,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from lookout.clock import now_us
 from lookout.errors import UnavailableError
+from lookout.faces.embedder import normalised
 from lookout.faces.photos import decode_jpeg
 from lookout.messages import Crop
 from lookout.metrics import (
@@ -24,11 +26,12 @@ from lookout.metrics import (
     SIGHTINGS,
 )
 from lookout.stores.registry.tables import StoredCrop
+from lookout.stores.templates import unpack_many
 from lookout.stores.vectors import SIGHTINGS as SIGHTING_VECTORS
 from workers import alerts
 from workers.matching import Match, match
 from workers.parts import Parts
-from workers.sightings import EmbeddedCrop, Seen, blob_name, fold, store
+from workers.sightings import EmbeddedCrop, Seen, blob_name, fold, store, template_sums
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +50,8 @@ def process(parts: Parts, ids: Sequence[str]) -> list[alerts.Opened]:
     seen = fold(parts.registry, embedded)
     new = [one for one in seen if one.crops]
     opened = store_all(parts, new)
-    # Also for what was stored before: a worker may have been killed between the two stores.
-    if seen:
-        parts.vectors.upsert(SIGHTING_VECTORS, [one.track_id for one in seen], np.stack([one.template for one in seen]))
+    # Also what was stored before: a worker may have been killed between the two stores.
+    index_sightings(parts, [one.track_id for one in seen])
     parts.crops.remove(ids)
     CROPS_EMBEDDED.inc(sum(len(one.crops) for one in new))
     return opened
@@ -115,8 +117,9 @@ def write(
     with parts.registry.transaction() as session:
         stored = set[str]()
         for one in seen:
-            if all(session.get(StoredCrop, embedded.crop.id) is None for embedded in one.crops):
-                sightings += store(session, one, blobs, parts.settings.embedder)
+            crops = [embedded for embedded in one.crops if session.get(StoredCrop, embedded.crop.id) is None]
+            if crops:
+                sightings += store(session, replace(one, crops=crops), blobs, parts.settings.embedder)
                 stored.add(one.track_id)
         pairs = [
             (each, one.crops[-1].crop)
@@ -130,6 +133,14 @@ def write(
             if alert is not None:
                 opened.append(alert)
     return opened, sightings
+
+
+def index_sightings(parts: Parts, tracks: Sequence[str]) -> None:
+    """Tell Milvus the templates of sightings; once more if another worker changed them in the registry meanwhile."""
+    told: dict[str, bytes] = {}
+    while (sums := template_sums(parts.registry, tracks)) != told:
+        parts.vectors.upsert(SIGHTING_VECTORS, list(sums), normalised(unpack_many(list(sums.values()))))
+        told = sums
 
 
 def write_picture(parts: Parts, crop: Crop) -> str | None:

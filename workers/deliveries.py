@@ -25,7 +25,10 @@ from lookout.stores.registry.tables import Delivery
 
 log = logging.getLogger(__name__)
 
+#: For each of connecting, sending and the begin of an answer.
 TIMEOUT_S = 10.0
+#: An attempt is over by then. If its worker died in it, the delivery is due again.
+LEASE_S = 60.0
 FIRST_RETRY_S = 2.0
 MAX_RETRY_S = 6 * 3600.0
 #: 2 s, 4 s, 8 s … : the last attempt comes about 15 hours after the first.
@@ -57,11 +60,13 @@ def deliver(registry: Registry, delivery_id: str) -> None:
         delivery = session.get(Delivery, delivery_id)
         if delivery is None:
             return  # erased meanwhile
-        delivery.last_error = error
         if error is None:
-            delivery.state = "delivered"
-        elif attempts >= MAX_ATTEMPTS:
-            delivery.state = "dead"
+            delivery.state, delivery.last_error = "delivered", None
+        elif delivery.state == "pending":
+            delivery.last_error = error
+            delivery.state = "dead" if attempts >= MAX_ATTEMPTS else "pending"
+            delay_s = retry_delay_s(attempts, random.random())  # noqa: S311 - jitter, not a secret
+            delivery.next_attempt_at_us = now_us() + int(delay_s * 1e6)
     outcome = "delivered" if error is None else ("dead" if attempts >= MAX_ATTEMPTS else "failed")
     DELIVERIES.labels(outcome).inc()
     if error is not None:
@@ -99,9 +104,7 @@ def _claim(registry: Registry, delivery_id: str) -> tuple[str, str, bytes, int] 
         if delivery is None or delivery.state != "pending" or delivery.next_attempt_at_us > now:
             return None
         delivery.attempts += 1
-        # Set before the attempt: if this worker dies in it, the delivery is due again by then.
-        delay_s = TIMEOUT_S + retry_delay_s(delivery.attempts, random.random())  # noqa: S311 - jitter, not a secret
-        delivery.next_attempt_at_us = now + int(delay_s * 1e6)
+        delivery.next_attempt_at_us = now + int(LEASE_S * 1e6)
         body = json.dumps(delivery.payload, separators=(",", ":"), sort_keys=True).encode()
         return delivery.webhook.url, delivery.webhook.secret, body, delivery.attempts
 
@@ -117,7 +120,8 @@ def _post(url: str, secret: str, delivery_id: str, body: bytes) -> str | None:
         "webhook-signature": sign(secret, delivery_id, timestamp_s, body),
     }
     try:
-        answer = httpx2.post(url, content=body, headers=headers, timeout=TIMEOUT_S, follow_redirects=False)
+        # Only the begin of the answer is read: what follows says nothing, and may never end.
+        with httpx2.stream("POST", url, content=body, headers=headers, timeout=TIMEOUT_S) as answer:
+            return None if answer.is_success else f"HTTP {answer.status_code}"
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         return f"{type(error).__name__}: {redact(str(error))}"[:500]
-    return None if answer.is_success else f"HTTP {answer.status_code}"

@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 import threading
+import warnings
 from collections.abc import Sequence
 
 from lookout.errors import BadInputError
@@ -43,16 +44,23 @@ def _work(
     settings: Settings, queues: Sequence[str], concurrency: int, metrics_host: str, metrics_port: int, *, forks: bool
 ) -> None:
     from celery import signals
+    from celery.exceptions import CPendingDeprecationWarning
+    from kombu.transport import TRANSPORT_ALIASES
     from prometheus_client import multiprocess
 
     from lookout.metrics import serve_metrics
     from workers.parts import Parts
     from workers.tasks import SCHEDULE, register
 
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = "workers.transport:Transport"
     app = celery_app(settings)
     parts = Parts(settings)
     register(app, parts)
     stop = threading.Event()
+
+    # It warns of a setting that Celery 6 will have another default for; `celery_app` says why it is as it is.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
     @signals.setup_logging.connect(weak=False)
     def keep_our_logging(**_: object) -> None:

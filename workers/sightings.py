@@ -45,18 +45,24 @@ def fold(registry: Registry, embedded: Iterable[EmbeddedCrop]) -> list[Seen]:
     tracks: dict[str, list[EmbeddedCrop]] = {}
     for one in sorted(embedded, key=lambda one: (one.crop.track_id, one.crop.captured_at_us)):
         tracks.setdefault(one.crop.track_id, []).append(one)
+    # The sums first: what another worker stores in between is then at worst left out of a template, not counted twice.
+    sums = template_sums(registry, tracks)
     with registry.reading() as session:
         stored = _stored_crops(session, tracks.values())
-        sums = {
-            row.id: unpack(row.template_sum)
-            for row in session.execute(select(Sighting.id, Sighting.template_sum).where(Sighting.id.in_(tracks)))
-        }
     seen = []
     for track, crops in tracks.items():
         new = [one for one in crops if one.crop.id not in stored]
-        total = sums.get(track, 0) + sum((_weighted(one) for one in new), np.float32(0))
+        known = [unpack(sums[track])] if track in sums else []
+        total = sum([*known, *map(_weighted, new)], np.float32(0))
         seen.append(Seen(track, new, normalised(np.asarray(total, np.float32))))
     return seen
+
+
+def template_sums(registry: Registry, tracks: Iterable[str]) -> dict[str, bytes]:
+    """The sightings' sums of embeddings as they are stored; without those that are not."""
+    with registry.reading() as session:
+        rows = session.execute(select(Sighting.id, Sighting.template_sum).where(Sighting.id.in_(tracks)))
+        return {row.id: row.template_sum for row in rows}
 
 
 def store(session: Session, seen: Seen, blobs: dict[str, str | None], model: str) -> bool:

@@ -23,8 +23,7 @@ from lookout.queue import (
     UPDATE_INDEX,
     VISIBILITY_TIMEOUT_S,
 )
-from lookout.stores.index import prepare_index, update_index
-from workers import alerts, deliveries
+from workers import deliveries, maintenance
 from workers.parts import Parts
 
 log = logging.getLogger(__name__)
@@ -45,32 +44,25 @@ def register(app: Celery, parts: Parts) -> None:
     def embed_crops(task: Task[[list[str]], None], ids: list[str]) -> None:
         try:
             work_off(app, parts, str(task.request.id), ids)
-        except Exception as error:
-            raise Reject(str(error), requeue=True) from error
-
-    @app.task(name=CLOSE_EPISODES)
-    def close_episodes() -> None:
-        with parts.registry.transaction() as session:
-            closed = alerts.close_silent(session, silence_us=int(parts.settings.alert_silence_s * 1e6))
-        if closed:
-            log.info("%d alerts closed", closed)
-
-    @app.task(name=UPDATE_INDEX)
-    def bring_index_up_to_date() -> None:
-        model = parts.settings.embedder
-        prepare_index(parts.registry, parts.vectors, model, parts.contract.dimension)
-        changed = update_index(parts.registry, parts.vectors, model)
-        if changed:
-            log.info("%d references written to or removed from Milvus", changed)
-
-    @app.task(name=RELAY_DELIVERIES)
-    def relay_deliveries() -> None:
-        for delivery_id in deliveries.due(parts.registry):
-            app.send_task(DELIVER, args=[delivery_id], retry=False)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is in the log, and the message comes again
+            raise Reject(str(error), requeue=True) from None
 
     @app.task(name=DELIVER)
     def deliver(delivery_id: str) -> None:
-        deliveries.deliver(parts.registry, delivery_id)
+        with maintenance.left_to_the_next():
+            deliveries.deliver(parts.registry, delivery_id)
+
+    @app.task(name=CLOSE_EPISODES)
+    def close_episodes() -> None:
+        maintenance.close_episodes(parts)
+
+    @app.task(name=RELAY_DELIVERIES)
+    def relay_deliveries() -> None:
+        maintenance.relay_deliveries(app, parts)
+
+    @app.task(name=UPDATE_INDEX)
+    def bring_index_up_to_date() -> None:
+        maintenance.bring_index_up_to_date(parts)
 
 
 #: Housekeeping and how often it runs, in seconds.
@@ -102,7 +94,7 @@ def work_off(app: Celery, parts: Parts, message_id: str, ids: list[str]) -> None
 
 
 def give_up(app: Celery, parts: Parts, message_id: str, ids: list[str], error: str, attempts: int) -> None:
-    """Make a dead letter of a message that names one crop; others are taken apart, as one bad crop is no other's fault."""
+    """Make a dead letter of a message that names one crop; take others apart, as one bad crop is no other's fault."""
     if len(ids) > 1:
         log.error("message %s is taken apart after %d attempts: %s", message_id, attempts, error)
         for crop_id in ids:

@@ -93,7 +93,7 @@ def _watch(
     with contextlib.ExitStack() as stack:
         stack.callback(registry.close)
         stack.callback(meter.close)
-        live = stack.enter_context(Live(console=console, refresh_per_second=4)) if console else None
+        live = stack.enter_context(Live(console=console, refresh_per_second=4, transient=True)) if console else None
         measured_at = 0.0
         while True:
             system.tick()

@@ -29,7 +29,7 @@ class Detection:
 
     Attributes:
         box_xyxy: `(4,)` float32 pixels.
-        landmarks: `(5, 2)` float32 pixels: the eye, eye, nose tip, mouth corner, mouth corner, left in the picture first.
+        landmarks: `(5, 2)` float32 pixels: eye, eye, nose tip, mouth corner, mouth corner; left in the picture first.
         score: detector score in 0..1.
     """
 

@@ -57,7 +57,7 @@ class Embedder:
         count = len(tensor)
         if self._fixed_batch is not None:
             tensor = np.pad(tensor, [(0, self._fixed_batch - count), (0, 0), (0, 0), (0, 0)])
-        # Shared, the tensor is checked against the model's shape; a copied one is not, and other axes give other numbers.
+        # Shared, the tensor is checked against the model's shape. Copied, it is not: swapped axes would go unnoticed.
         self._request.infer([np.ascontiguousarray(tensor)], share_inputs=True)
         return np.array(self._request.get_output_tensor(0).data[:count], np.float32)
 

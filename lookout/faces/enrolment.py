@@ -84,7 +84,8 @@ def enrol_photo(
     if reasons:
         advice = "; ".join(REMEDIES[reason] for reason in reasons)
         raise PhotoError(
-            f"{name}: the face ({chosen.width_px:.0f} pixels wide) is not good enough ({', '.join(reasons)}): {advice}.",
+            f"{name}: the face ({chosen.width_px:.0f} pixels wide) is not good enough "
+            f"({', '.join(reasons)}): {advice}.",
             reasons=reasons,
         )
     template = embedder.embed([embedder.align(bgr, chosen.landmarks)])[0]

@@ -55,8 +55,8 @@ def _write(registry: Registry, vectors: Vectors, model: str) -> int:
         vectors.upsert(REFERENCES, ids, unpack_many([row.template for row in waiting]))
         with registry.transaction() as session:
             session.execute(update(Reference).where(Reference.id.in_(ids)).values(indexed=True))
-            # A reference erased since it was read has just been written to Milvus again. The row stands in for this
-            # process should it be killed now; another process may be about to delete that row, having removed too early.
+            # A reference erased since it was read has just been written to Milvus again. The row is there in case this
+            # process is killed now; another process, which removed too early, may be about to delete the row.
             erased = set(ids) - set(session.scalars(select(Reference.id).where(Reference.id.in_(ids))))
             for reference_id in erased:
                 session.merge(IndexRemoval(reference_id=reference_id))

@@ -1,7 +1,7 @@
 """Templates in Milvus: an index that can be rebuilt from the registry at any time.
 
-Each model has its own two collections, `references_<model>` and `sightings_<model>`; services read and write through the
-aliases `references` and `sightings`, so that a switch of models is one step.
+Each model has its own two collections, `references_<model>` and `sightings_<model>`; services read and write through
+the aliases `references` and `sightings`, so that a switch of models is one step.
 """
 
 from __future__ import annotations
@@ -175,7 +175,10 @@ def _point(client: MilvusClient, alias: str, collection: str) -> None:
     except MilvusException:
         current = None
     if current is None:
-        client.create_alias(collection, alias)
+        try:
+            client.create_alias(collection, alias)
+        except MilvusException:  # another process was faster
+            client.alter_alias(collection, alias)
     elif current != collection:
         client.alter_alias(collection, alias)
 

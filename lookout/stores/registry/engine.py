@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from lookout.errors import UnavailableError
 
 #: One process at a time migrates a PostgreSQL registry; an arbitrary number that only Lookout uses.
 MIGRATION_LOCK = 7_013_554
+#: Alembic keeps the running migration in global variables: one thread of a process at a time.
+_alembic = threading.Lock()
 #: How long SQLite waits for another writer.
 SQLITE_BUSY_S = 30
 
@@ -33,8 +36,11 @@ class Registry:
         self._sqlite = url.get_backend_name() == "sqlite"
         if self._sqlite:
             if url.database:
-                # Only the owner reads it: it holds templates.
-                Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path = Path(url.database)
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                # Only the owner reads it, as it holds templates; SQLite gives its other files the mode of this one.
+                with contextlib.suppress(OSError):  # its first use will say what is wrong
+                    path.touch(mode=0o600)
             self.engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_S})
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -83,7 +89,7 @@ class Registry:
             UnavailableError: the database does not answer.
         """
         try:
-            with self._migration_lock(), self.engine.connect() as connection:
+            with _alembic, self._migration_lock(), self.engine.connect() as connection:
                 config = _alembic_config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")

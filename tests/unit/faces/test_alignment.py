@@ -15,7 +15,7 @@ def placed(template: str, angle_deg: float, scale: float, centre: tuple[float, f
     side, points = TEMPLATES[template]
     angle = np.deg2rad(angle_deg)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return ((points - side / 2) @ rotation.T * scale + np.array(centre)).astype(np.float32)
+    return np.asarray((points - side / 2) @ rotation.T * scale + np.array(centre), np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -76,7 +77,7 @@ def test_one_person_on_two_days_is_more_alike_than_two_people(
 ) -> None:
     def template(picture: Picture) -> Floats:
         (face,) = detector.detect_scaled(picture, 640)
-        return embedder.embed([embedder.align(picture, face.landmarks)])[0]
+        return embedder.embed([embedder.align(picture, face.landmarks)]).reshape(-1)
 
     photo = template(man_a)
     same = [float(photo @ template(frame("noface_face.mov", number))) for number in (115, 130, 150)]
@@ -155,7 +156,13 @@ def test_a_users_onnx_is_fed_by_its_contract(
 ) -> None:
     embedder = load_embedder(
         own_settings(
-            tmp_path, own_onnx(layout, batch), layout=f'"{layout}"', colour=f'"{colour}"', mean=100, scale=50, dimension=6
+            tmp_path,
+            own_onnx(layout, batch),
+            layout=f'"{layout}"',
+            colour=f'"{colour}"',
+            mean=100,
+            scale=50,
+            dimension=6,
         )
     )
     random = np.random.default_rng(0)
@@ -169,7 +176,9 @@ def test_a_users_onnx_is_fed_by_its_contract(
     np.testing.assert_allclose(templates, expected, atol=1e-4)
 
 
-def test_a_users_ir_is_used_where_it_lies(tmp_path: Path, assets: AssetCache, embedder: Embedder, man_a: Picture) -> None:
+def test_a_users_ir_is_used_where_it_lies(
+    tmp_path: Path, assets: AssetCache, embedder: Embedder, man_a: Picture
+) -> None:
     settings = own_settings(
         tmp_path, assets.model(MODEL), layout='"nhwc"', colour='"rgb"', mean=127.5, scale=128, dimension=192
     )
@@ -185,13 +194,16 @@ def test_a_users_ir_is_used_where_it_lies(tmp_path: Path, assets: AssetCache, em
     ("wrong", "said"),
     [
         ({"dimension": 512}, r"own.onnx gives 6 values a face, its contract says 512. Correct the contract"),
-        ({"layout": '"nhwc"'}, r"own.onnx does not take faces as its contract says \(layout nhwc, size 112\): .*incompatible"),
+        (
+            {"layout": '"nhwc"'},
+            r"own.onnx does not take faces as its contract says \(layout nhwc, size 112\): .*incompatible",
+        ),
     ],
 )
 def test_a_contract_that_does_not_fit_is_refused_when_the_model_is_loaded(
-    tmp_path: Path, own_onnx: Callable[[str, str], Path], wrong: dict[str, object], said: str
+    tmp_path: Path, own_onnx: Callable[[str, str], Path], wrong: dict[str, Any], said: str
 ) -> None:
-    contract = {"layout": '"nchw"', "colour": '"bgr"', "mean": 0, "scale": 1, "dimension": 6, **wrong}
+    contract: dict[str, Any] = {"layout": '"nchw"', "colour": '"bgr"', "mean": 0, "scale": 1, "dimension": 6, **wrong}
     settings = own_settings(tmp_path, own_onnx("nchw", "N"), **contract)
 
     with pytest.raises(AssetError, match=said):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -150,7 +152,7 @@ def test_figure_and_reasons_never_disagree(
 @pytest.mark.parametrize("degrade", ["small", "blurred", "dark", "low_score"])
 def test_worse_is_never_better(man_a: Picture, face: Detection, degrade: str) -> None:
     steps = np.linspace(0, 1, 12)
-    made = {
+    made: Callable[[float], tuple[Picture, Detection]] = {
         "small": lambda step: resized(man_a, face, 120 - 105 * step),
         "blurred": lambda step: (blurred(man_a, 14 * step), face),
         "dark": lambda step: (darkened(man_a, 1 - step), face),
@@ -161,7 +163,7 @@ def test_worse_is_never_better(man_a: Picture, face: Detection, degrade: str) ->
 
     assert values[0] == 1
     assert values[-1] < USABLE
-    assert all(later <= earlier + 0.02 for earlier, later in zip(values, values[1:], strict=False))
+    assert all(later <= earlier + 0.02 for earlier, later in pairwise(values))
 
 
 def test_luma_is_judged_like_colour(man_a: Picture, face: Detection) -> None:

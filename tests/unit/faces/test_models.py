@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lookout.errors import AssetError, BadInputError, NotFoundError
+from lookout.faces.assets import AssetCache
+from lookout.faces.models import asset_cache, embedder_contract, load_detector, load_embedder
+from lookout.settings import Settings
+
+OWN = """
+[models.own]
+role = "embedder"
+file = "own.onnx"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+licence = "ours"
+source = "this test"
+
+[models.own.contract]
+size = 112
+template = "arcface112"
+colour = "bgr"
+layout = "nchw"
+mean = 0
+scale = 255
+dimension = 512
+operating_points = { 1e-4 = 0.4 }
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "models.toml").write_text(OWN)
+    return tmp_path
+
+
+def test_the_default_models_run(assets: AssetCache, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, cache=assets.root)
+
+    detector, embedder = load_detector(settings), load_embedder(settings)
+
+    assert detector.detect(np.zeros((64, 64, 3), np.uint8)) == []
+    assert embedder.embed([np.zeros((112, 112, 3), np.uint8)]).shape == (1, embedder_contract(settings).dimension)
+
+
+def test_threads_and_device_come_from_the_settings(assets: AssetCache, tmp_path: Path) -> None:
+    one = Settings(home=tmp_path, cache=assets.root, inference_threads=1)
+    two = Settings(home=tmp_path, cache=assets.root, inference_threads=2)
+    face = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+
+    np.testing.assert_allclose(load_embedder(one).embed([face]), load_embedder(two).embed([face]), atol=1e-4)
+    for load in (load_detector, load_embedder):
+        with pytest.raises(AssetError, match="LOOKOUT_INFERENCE_DEVICE"):
+            load(Settings(home=tmp_path, cache=assets.root, inference_device="NOSUCH"))
+
+
+def test_a_contract_is_read_without_a_model(home: Path) -> None:
+    contract = embedder_contract(Settings(home=home, cache=home / "cache", embedder="own"))
+
+    assert (contract.dimension, contract.colour, contract.operating_points) == (512, "bgr", {1e-4: 0.4})
+    assert not (home / "cache").exists()
+
+
+def test_the_cache_knows_the_users_models(home: Path) -> None:
+    models = asset_cache(Settings(home=home, cache=home / "cache")).manifest.models
+
+    assert set(models) == {"yunet", "mobilefacenet-192", "own"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "load", "message"),
+    [
+        ({"embedder": "nosuch"}, load_embedder, "no embedder 'nosuch'. There are: mobilefacenet-192, own"),
+        ({"embedder": "yunet"}, load_embedder, "no embedder 'yunet'"),
+        ({"embedder": "nosuch"}, embedder_contract, "no embedder 'nosuch'"),
+        ({"detector": "own"}, load_detector, "no detector 'own'. There are: yunet"),
+    ],
+)
+def test_a_model_of_another_role_or_none_is_refused(
+    home: Path, chosen: dict[str, Any], load: Callable[[Settings], object], message: str
+) -> None:
+    with pytest.raises(NotFoundError, match=message):
+        load(Settings(home=home, cache=home / "cache", **chosen))
+
+
+def test_an_own_model_whose_file_is_missing_is_named(home: Path) -> None:
+    with pytest.raises(AssetError, match=r"The embedder own cannot be used: .*own\.onnx is not there"):
+        load_embedder(Settings(home=home, cache=home / "cache", embedder="own"))
+
+
+def test_a_broken_models_toml_is_named(home: Path) -> None:
+    (home / "models.toml").write_text(OWN.replace("nchw", "chwn"))
+
+    with pytest.raises(BadInputError, match=r"models\.toml: models\.own\.contract\.layout"):
+        load_detector(Settings(home=home, cache=home / "cache"))
+
+
+def run_apart(code: str, home: Path) -> dict[str, bool]:
+    """What a fresh interpreter prints as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "LOOKOUT_HOME": str(home), "HOME": str(home)},
+        capture_output=True,
+        timeout=60,
+        check=True,
+        text=True,
+    )
+    answer: dict[str, bool] = json.loads(done.stdout)
+    return answer
+
+
+def test_who_only_reads_a_contract_does_not_load_openvino(tmp_path: Path) -> None:
+    loaded = run_apart(
+        "import sys, json\n"
+        "from lookout.faces.models import embedder_contract\n"
+        "from lookout.settings import Settings\n"
+        "embedder_contract(Settings())\n"
+        "print(json.dumps({name: name in sys.modules for name in ('openvino', 'cv2', 'numpy')}))",
+        tmp_path,
+    )
+
+    assert loaded == {"openvino": False, "cv2": False, "numpy": False}
+
+
+def test_openvino_does_not_phone_home(tmp_path: Path) -> None:
+    found = run_apart(
+        "import sys, json, pathlib\n"
+        "import lookout.faces.runtime\n"
+        "telemetry = [name for name, module in sys.modules.items() if 'openvino_telemetry' in name and module]\n"
+        "print(json.dumps({'telemetry': bool(telemetry), 'openvino': 'openvino' in sys.modules,\n"
+        "                  'written': any(pathlib.Path.home().iterdir())}))",
+        tmp_path,
+    )
+
+    assert found == {"telemetry": False, "openvino": True, "written": False}
