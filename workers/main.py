@@ -31,7 +31,7 @@ def run(settings: Settings, *, queues: Sequence[str], concurrency: int, metrics_
     configure_logging(f"worker[{','.join(queues)}]")
     forks = CROPS in queues
     if forks:
-        # Here and not in the first task, which would make dead letters of all crops: a wrong model is no fault of theirs.
+        # Here, not in the first task, which would make dead letters of all crops: a wrong model is no fault of theirs.
         asset_cache(settings).model(settings.embedder)
     with tempfile.TemporaryDirectory(prefix="lookout-metrics-") as metrics_dir:
         if forks:

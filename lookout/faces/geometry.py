@@ -64,13 +64,15 @@ def similarity_transform(source: Floats, destination: Floats) -> NDArray[np.floa
 
 
 def expand_box(box_xyxy: Floats, factor: float, width: int, height: int) -> tuple[int, int, int, int]:
-    """The box as a square `factor` times its longer side around its centre, cut to the picture, in whole pixels."""
+    """The box as a square `factor` times its longer side around its centre, cut to the picture, in whole pixels.
+
+    It has at least one pixel, whatever the box.
+    """
     x1, y1, x2, y2 = (float(v) for v in box_xyxy)
     half = max(x2 - x1, y2 - y1) * factor / 2
     centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
-    return (
-        int(np.clip(np.floor(centre_x - half), 0, width - 1)),
-        int(np.clip(np.floor(centre_y - half), 0, height - 1)),
-        int(np.clip(np.ceil(centre_x + half), 1, width)),
-        int(np.clip(np.ceil(centre_y + half), 1, height)),
-    )
+    left = int(np.clip(np.floor(centre_x - half), 0, width - 1))
+    top = int(np.clip(np.floor(centre_y - half), 0, height - 1))
+    right = int(np.clip(np.ceil(centre_x + half), left + 1, width))
+    bottom = int(np.clip(np.ceil(centre_y + half), top + 1, height))
+    return left, top, right, bottom

@@ -32,7 +32,8 @@ class Quality:
         return self.value >= USABLE
 
 
-#: Each factor's input at 0, at USABLE and at 1. Measured on 1,488 mated pairs of LFW (share above a cosine of 0.53, all: 0.94).
+#: Each factor's input at 0, at USABLE and at 1. Measured on 1,488 mated pairs of LFW (share above a cosine of 0.53,
+#: all: 0.94).
 #: Face width in pixels: 20 px 0.65, 28 px 0.84, 40 px 0.90, 60 px 0.91.
 WIDTH_PX = (16.0, 28.0, 80.0)
 #: `sharpness`: 20 costs nothing, 13 (blur of 2 % of the face's width) 0.84, 10 (3 %) 0.52, 8 (4 %) 0.14.
@@ -72,9 +73,9 @@ def sharpness(luma: NDArray[np.float32]) -> float:
 def pose(detection: Detection) -> tuple[float, float]:
     """Yaw and pitch as the nose's way from where it lies in a frontal face, in units of the face's scale.
 
-    The scale is the larger of the distance between the eyes and that from eyes to mouth, as a turned head shrinks one of
-    the two. Positive yaw: turned to the right of the picture; positive pitch: turned down. Roll does not count, it is
-    aligned away.
+    The scale is the larger of the distance between the eyes and that from eyes to mouth, as a turned head shrinks one
+    of the two. Positive yaw: turned to the right of the picture; positive pitch: turned down. Roll does not count, it
+    is aligned away.
     """
     left_eye, right_eye, nose, left_mouth, right_mouth = detection.landmarks.astype(np.float64)
     eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2

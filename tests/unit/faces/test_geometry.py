@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -177,6 +177,7 @@ def test_nms_of_nothing() -> None:
 
 
 @given(boxes(most=1), st.floats(0.1, 10), st.integers(1, 4000), st.integers(1, 4000))
+@example(np.ones((1, 4), np.float32), 1.0, 2, 2)
 def test_an_expanded_box_is_a_real_part_of_the_picture(box: Floats, factor: float, width: int, height: int) -> None:
     x1, y1, x2, y2 = expand_box(box[0], factor, width, height)
 
@@ -207,6 +208,7 @@ def test_an_expanded_box_holds_the_box(box: Floats, factor: float) -> None:
         ([40, 30, 60, 70], 1.0, (30, 30, 70, 70)),  # a square of the longer side
         ([0, 0, 20, 20], 2.0, (0, 0, 30, 30)),  # cut to the picture
         ([40.4, 40.4, 60.4, 60.4], 1.0, (40, 40, 61, 61)),  # whole pixels, outwards
+        ([7, 7, 7, 7], 2.0, (7, 7, 8, 8)),  # nothing
         ([500, 500, 520, 520], 1.0, (99, 79, 100, 80)),  # outside the picture: its last pixel
     ],
 )
