@@ -7,11 +7,16 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lookout.faces.assets import AssetCache
 from lookout.faces.manifest import Archive, WheelTags, load_manifest
 from lookout.settings import Settings
+
+# No test is about time, and on a busy machine any example may take longer than Hypothesis allows.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 Publish = Callable[..., Archive]
 

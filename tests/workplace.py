@@ -156,6 +156,7 @@ def worker(settings: Settings, *arguments: str, wait_ready: bool = True) -> Iter
     env = {
         **os.environ,
         "LOOKOUT_HOME": str(settings.home),
+        "TMPDIR": str(settings.home),
         "LOOKOUT_REDIS_URL": settings.redis_url.get_secret_value(),
         "LOOKOUT_MILVUS_URI": settings.milvus_uri,
         "LOOKOUT_ALERT_SILENCE_S": str(settings.alert_silence_s),

@@ -62,6 +62,9 @@ def _work(
     # It warns of a setting that Celery 6 will have another default for; `celery_app` says why it is as it is.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
+    # It tells of each message that goes back to the queue, with a traceback; what matters of it we have logged before.
+    logging.getLogger("celery.app.trace").setLevel(logging.ERROR)
+
     @signals.setup_logging.connect(weak=False)
     def keep_our_logging(**_: object) -> None:
         """Celery would set up its own."""

@@ -21,7 +21,6 @@ from lookout.queue import (
     EMBED_CROPS,
     RELAY_DELIVERIES,
     UPDATE_INDEX,
-    VISIBILITY_TIMEOUT_S,
 )
 from workers import deliveries, maintenance
 from workers.parts import Parts
@@ -33,8 +32,9 @@ Result = TypeVar("Result")
 
 #: A message that failed this often is not tried again. Counted in Redis, so that one that kills its worker counts too.
 MAX_ATTEMPTS = 4
-#: How long a task waits for a part that is away, before its message goes back to the queue.
-PATIENCE_S = VISIBILITY_TIMEOUT_S * 0.75
+#: How long a task waits for a part that is away, before its message goes back to the queue. A worker that is asked to
+#: end waits for its tasks.
+PATIENCE_S = 2.0
 
 
 def register(app: Celery, parts: Parts) -> None:
@@ -118,7 +118,7 @@ def patiently(function: Callable[Arguments, Result], *args: Arguments.args, **kw
     """Call a function, again and again while a part that it needs is away, for `PATIENCE_S` at most."""
     attempts = Retrying(
         retry=retry_if_exception_type(UnavailableError),
-        wait=wait_exponential(multiplier=0.2, max=2),
+        wait=wait_exponential(multiplier=0.2, max=0.8),
         stop=stop_after_delay(PATIENCE_S),
         before_sleep=before_sleep_log(log, logging.WARNING),
         reraise=True,

@@ -124,19 +124,21 @@ class Vectors:
 
         # It logs each failed call with its traceback; what matters of it is in the UnavailableError.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        client = self._client
         try:
-            if self._client is None:
+            if client is None:
                 # Without the pool that channels share, gRPC would wait up to two minutes after Milvus has come back.
-                self._client = MilvusClient(
+                client = MilvusClient(
                     self.uri, timeout=REQUEST_TIMEOUT_S, grpc_options={"grpc.use_local_subchannel_pool": 1}
                 )
                 # Milvus Lite forgets at a restart which collections were loaded.
-                for collection in self._client.list_collections():
-                    self._client.load_collection(collection)
-            yield self._client
+                for collection in client.list_collections():
+                    client.load_collection(collection)
+                self._client = client
+            yield client
         except (MilvusException, grpc.RpcError) as error:
             # A channel that broke is not used again: a restarted Milvus may listen behind it.
-            client, self._client = self._client, None
+            self._client = None
             if client is not None:
                 with contextlib.suppress(Exception):
                     client.close()

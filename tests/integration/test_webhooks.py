@@ -384,7 +384,7 @@ def test_slow_receivers_do_not_fill_the_queue(workplace: Workplace, receiver: Re
 
 @pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
 def test_a_slow_receiver_holds_up_nobody_else(workplace: Workplace, receiver: Receiver) -> None:
-    workplace.settings = workplace.settings.model_copy(update={"alert_silence_s": 2.0})
+    workplace.settings = workplace.settings.model_copy(update={"alert_silence_s": 1.0})
     receiver.answers.clear()
     workplace.enrol_man_a(webhooks=[receiver.url])
     faces = man_a(workplace.assets)

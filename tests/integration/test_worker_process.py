@@ -177,10 +177,15 @@ def milvus_goes_away(folder: Path, _: Server, assets: AssetCache) -> None:
         milvus.kill()
         # Only the registry knows man A: the worker has to tell Milvus itself.
         enrol_man_a(workplace.registry, workplace.parts.blobs, assets)
+        faces = man_a(assets)
+        workplace.send(crop(faces[0], track=1))
+        with worker(workplace.settings, "--queues", "crops") as waiting:
+            wait_until(lambda: "does not answer" in waiting.log, 30, "the worker waits for Milvus")
+            asked_at = time.monotonic()
+            assert waiting.end() == 0
+            assert time.monotonic() - asked_at < 8, "it does not wait as long as Milvus is away"
         with worker(workplace.settings, "--queues", "crops") as running:
-            faces = man_a(assets)
-            workplace.send(crop(faces[0], track=1))
-            wait_until(lambda: "does not answer" in running.log, 30, "the worker waits for Milvus")
+            wait_until(lambda: "does not answer" in running.log, 30, "the next one waits for Milvus")
             assert workplace.rows(Alert) == []
             milvus.start()
             wait_until(lambda: workplace.rows(Alert), 30, "an alert when Milvus is there")

@@ -8,15 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 from pymilvus import MilvusClient
 from redis import Redis
 from sqlalchemy import select, text
+from typer.testing import CliRunner
 
+from lookout.cli.dead_letters import app as dead_letters
 from lookout.clock import now_us
-from lookout.errors import UnavailableError
+from lookout.errors import BadInputError, NotFoundError, UnavailableError
 from lookout.faces.assets import AssetCache
 from lookout.faces.embedder import Embedder
 from lookout.messages import Crop
@@ -31,7 +34,7 @@ from lookout.targets import remove_target
 from tests.people import CAMERA, GROUP, MODEL, crop, man_a, woman_b
 from tests.servers import Server, wait_until
 from tests.workplace import Workplace
-from workers import alerts, tasks
+from workers import alerts, maintenance, tasks
 from workers import crops as crops_module
 from workers.crops import process
 from workers.matching import match
@@ -532,8 +535,7 @@ class TestFailures:
         self.app = celery_app(workplace.settings)
         face = man_a(workplace.assets)[0]
         self.good = crop(face, track=1)
-        broken = crop(face, track=2)
-        self.broken = Crop(**{**{name: getattr(broken, name) for name in Crop.__struct_fields__}, "jpeg": b"no jpeg"})
+        self.broken = msgspec.structs.replace(crop(face, track=2), jpeg=b"no jpeg")
 
     def work_off(self, *ids: str, message: str = "m") -> None:
         tasks.work_off(self.app, self.workplace.parts, message, list(ids))
@@ -594,9 +596,54 @@ class TestFailures:
             tasks.give_up(self.app, self.workplace.parts, f"m{number}", [f"c{number}"], "error", 4)
         assert [letter.id for letter in self.workplace.parts.crops.dead_letters()] == ["m2", "m3", "m4"]
 
+    def replay(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+        with monkeypatch.context() as patch:
+            patch.setenv("LOOKOUT_HOME", str(self.workplace.settings.home))
+            patch.setenv("LOOKOUT_REDIS_URL", self.workplace.settings.redis_url.get_secret_value())
+            return CliRunner().invoke(dead_letters, ["replay", *arguments], catch_exceptions=False).stdout
+
+    def test_a_replay_says_what_had_expired(self, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+        (there,) = self.workplace.put(crop(man_a(self.workplace.assets)[0], deadline_s=0))
+        for name in (there, "gone"):
+            tasks.give_up(self.app, self.workplace.parts, f"m-{name}", [name], "error", 4)
+
+        with pytest.raises(BadInputError, match="or say --all"):
+            self.replay(monkeypatch)
+        with pytest.raises(NotFoundError, match="there is no dead letter m-other"):
+            self.replay(monkeypatch, f"m-{there}", "m-other")
+        assert len(self.workplace.parts.crops.dead_letters()) == 2, "nothing is replayed by halves"
+
+        assert self.replay(monkeypatch, "--all") == "2 sent again; 1 crops had expired meanwhile\n"
+        assert self.workplace.parts.crops.dead_letters() == []
+        assert redis.llen(CROPS) == 1
+        (renewed,) = self.workplace.parts.crops.get([there])
+        assert renewed is not None
+        assert renewed.deadline_us > now_us() + 30 * SECOND
+
 
 def fail(_: object) -> None:
     raise UnavailableError("gone")
+
+
+def test_a_milvus_that_hangs_holds_up_one_thread(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    called, goes_on = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> int:
+        called.set()
+        assert goes_on.wait(30)
+        return 0
+
+    monkeypatch.setattr(maintenance, "update_index", hang)
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(maintenance.bring_index_up_to_date, workplace.parts)
+        assert called.wait(30)
+        called.clear()
+        maintenance.bring_index_up_to_date(workplace.parts)
+        assert not called.is_set(), "the second one leaves at once"
+        goes_on.set()
+        hanging.result(30)
+    maintenance.bring_index_up_to_date(workplace.parts)
+    assert called.is_set()
 
 
 def test_references_are_in_milvus_before_the_first_match(workplace: Workplace) -> None:

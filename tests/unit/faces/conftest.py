@@ -8,16 +8,11 @@ import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import settings
 from numpy.typing import NDArray
 
 from lookout.faces.assets import AssetCache
 from lookout.faces.detector import YuNet
 from lookout.faces.embedder import Embedder
-
-# No test here is about time, and on a busy machine any example may take longer than Hypothesis allows.
-settings.register_profile("busy", deadline=None)
-settings.load_profile("busy")
 
 #: A picture of a clip by the clip's name and the frame's number.
 Frame = Callable[[str, int], NDArray[np.uint8]]
