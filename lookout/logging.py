@@ -37,4 +37,6 @@ def configure_logging(service: str, *, level: int = logging.INFO) -> None:
     root.setLevel(level)
     for noisy in ("httpx2", "httpcore2", "alembic", "celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A malformed log call would be printed with its arguments as they are.
+    logging.raiseExceptions = False
     logging.captureWarnings(True)

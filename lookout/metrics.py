@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -112,10 +111,3 @@ def serve_metrics(host: str, port: int) -> int:
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     server, _thread = start_http_server(port, host, registry)
     return int(server.server_port)
-
-
-def prepare_multiprocess(directory: Path) -> None:
-    """Make the folder of shared metrics, without what an earlier process left there."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob("*.db"):
-        leftover.unlink(missing_ok=True)

@@ -31,9 +31,9 @@ _ROUTES = {
     UPDATE_INDEX: {"queue": MAINTENANCE},
 }
 
-#: Seconds after which a message that a worker took and did not finish goes to another one. So long do the messages of a
-#: killed worker wait: well below a crop's deadline, and well above what a batch takes. One that only took longer is done
-#: twice, which changes nothing.
+#: Seconds after which a message that a worker took and did not finish goes to another one. The messages of a killed
+#: worker wait so long: well below a crop's deadline, and well above what a batch takes. One that only took longer is
+#: done twice, which changes nothing.
 VISIBILITY_TIMEOUT_S = 10
 
 

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
 
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     milvus_uri: str = "http://127.0.0.1:19530"
-    database_url: str = Field(default="", description="empty: SQLite in home")
+    database_url: str = Field(default="", repr=False, description="empty: SQLite in home; may hold a password")
     database_password: SecretStr | None = Field(default=None, description="put into database_url")
     blobs_url: str = Field(default="", description="any fsspec URL; empty: a folder in home")
     api_token: SecretStr | None = Field(default=None, description="empty: made at first start, kept in home")

@@ -92,7 +92,6 @@ def test_no_secret_shows_when_settings_are_printed(home: Path) -> None:
         assert "hush" not in text
 
 
-@pytest.mark.xfail(strict=True, reason="database_url needs repr=False")
 def test_a_password_in_the_database_url_does_not_show_either(home: Path) -> None:
     assert "hush" not in repr(Settings(database_url="postgresql+psycopg://u:hush@db/lookout"))
 
