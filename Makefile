@@ -13,7 +13,7 @@ test: .venv/.dev
 	deploy/local/install-debian prometheus postgresql gir1.2-gst-rtsp-server-1.0 \
 		gstreamer1.0-plugins-good gstreamer1.0-plugins-bad python3-gi
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .
