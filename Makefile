@@ -29,6 +29,7 @@ clean:
 
 .venv/.local: $(SETUP)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lookout needs Python 3.11 or newer")'
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || deploy/local/install-debian python3-venv
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local]'
 	touch $@
