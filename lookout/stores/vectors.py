@@ -29,6 +29,12 @@ ID_LENGTH = 64
 #: Milvus takes at most 64 MB a request: 5,000 templates of 512 floats are 10 MB.
 ROWS_PER_REQUEST = 5000
 REQUEST_TIMEOUT_S = 10.0
+GRPC_OPTIONS = {
+    # Without the pool that channels share, gRPC would wait up to two minutes after Milvus has come back.
+    "grpc.use_local_subchannel_pool": 1,
+    # pymilvus pings every 10 s, and Milvus Lite hangs up on whoever pings an idle connection that often.
+    "grpc.keepalive_time_ms": 600_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +133,7 @@ class Vectors:
         client = self._client
         try:
             if client is None:
-                # Without the pool that channels share, gRPC would wait up to two minutes after Milvus has come back.
-                client = MilvusClient(
-                    self.uri, timeout=REQUEST_TIMEOUT_S, grpc_options={"grpc.use_local_subchannel_pool": 1}
-                )
+                client = MilvusClient(self.uri, timeout=REQUEST_TIMEOUT_S, grpc_options=GRPC_OPTIONS)
                 # Milvus Lite forgets at a restart which collections were loaded.
                 for collection in client.list_collections():
                     client.load_collection(collection)

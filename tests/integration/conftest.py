@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy.engine import make_url
 
+from lookout.faces.assets import AssetCache
+from lookout.faces.embedder import Embedder
+from lookout.settings import Settings
 from lookout.stores.registry import Registry
 from tests import servers
+from tests.people import MODEL
+from tests.workplace import Workplace
 
 
 @pytest.fixture(scope="session")
@@ -59,5 +65,34 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registr
         with made.engine.begin() as connection:
             connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
     made.migrate()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def embedder(assets: AssetCache) -> Embedder:
+    """One for all tests, as it takes a while to compile."""
+    return Embedder(assets.model(MODEL), assets.manifest.embedder(MODEL).contract)
+
+
+@pytest.fixture
+def workplace(
+    registry: Registry,
+    redis: Redis,
+    valkey_server: servers.Server,
+    milvus_server: servers.Server,
+    tmp_path: Path,
+    assets: AssetCache,
+    embedder: Embedder,
+) -> Iterator[Workplace]:
+    """What a worker works with: an empty registry of each kind, an empty Valkey, Milvus, and nobody enrolled."""
+    settings = Settings(
+        home=tmp_path,
+        redis_url=SecretStr(valkey_server.url),
+        milvus_uri=milvus_server.url,
+        database_url=registry.url.render_as_string(hide_password=False),
+    )
+    made = Workplace(settings, registry, assets)
+    made.parts.embedder = embedder
     yield made
     made.close()

@@ -19,15 +19,11 @@ from typer.testing import CliRunner
 from deploy.local.parts import free_ports
 from lookout.cli.dead_letters import app as dead_letters
 from lookout.clock import now_us
-from lookout.faces.assets import AssetCache
-from lookout.faces.embedder import Embedder
 from lookout.queue import DELIVERIES, celery_app
-from lookout.settings import Settings
-from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Alert, Delivery, new_id
 from lookout.targets import remove_target
-from tests.people import GROUP, MODEL, SECRET, crop, man_a
-from tests.servers import Server, wait_until
+from tests.people import GROUP, SECRET, crop, man_a
+from tests.servers import wait_until
 from tests.workplace import Workplace, worker
 from workers import alerts, maintenance
 from workers.crops import process
@@ -101,33 +97,6 @@ def receiver() -> Iterator[Receiver]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-@pytest.fixture(scope="module")
-def embedder(assets: AssetCache) -> Embedder:
-    return Embedder(assets.model(MODEL), assets.manifest.embedder(MODEL).contract)
-
-
-@pytest.fixture
-def workplace(
-    registry: Registry,
-    redis: Redis,
-    valkey_server: Server,
-    milvus_server: Server,
-    tmp_path: Path,
-    assets: AssetCache,
-    embedder: Embedder,
-) -> Iterator[Workplace]:
-    settings = Settings(
-        home=tmp_path,
-        redis_url=valkey_server.url,
-        milvus_uri=milvus_server.url,
-        database_url=registry.url.render_as_string(hide_password=False),
-    )
-    made = Workplace(settings, registry, assets)
-    made.parts.embedder = embedder
-    yield made
-    made.close()
 
 
 def see(workplace: Workplace, *, face: int = 0, track: int = 0, group: str = GROUP, at_us: int | None = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,19 +19,15 @@ from typer.testing import CliRunner
 from lookout.cli.dead_letters import app as dead_letters
 from lookout.clock import now_us
 from lookout.errors import BadInputError, NotFoundError, UnavailableError
-from lookout.faces.assets import AssetCache
-from lookout.faces.embedder import Embedder
 from lookout.messages import Crop
 from lookout.queue import CROPS, celery_app
-from lookout.settings import Settings
 from lookout.stores import crops as crops_store
-from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Alert, AlertSighting, Delivery, Reference, Sighting, StoredCrop
 from lookout.stores.templates import unpack
 from lookout.stores.vectors import SIGHTINGS
 from lookout.targets import remove_target
 from tests.people import CAMERA, GROUP, MODEL, crop, man_a, woman_b
-from tests.servers import Server, wait_until
+from tests.servers import wait_until
 from tests.workplace import Workplace
 from workers import alerts, maintenance, tasks
 from workers import crops as crops_module
@@ -42,34 +37,6 @@ from workers.parts import Parts
 
 SECOND = 1_000_000
 SILENCE = 30 * SECOND
-
-
-@pytest.fixture(scope="session")
-def embedder(assets: AssetCache) -> Embedder:
-    """One for all tests of this file, as it takes a while to compile."""
-    return Embedder(assets.model(MODEL), assets.manifest.embedder(MODEL).contract)
-
-
-@pytest.fixture
-def workplace(
-    registry: Registry,
-    redis: Redis,
-    valkey_server: Server,
-    milvus_server: Server,
-    tmp_path: Path,
-    assets: AssetCache,
-    embedder: Embedder,
-) -> Iterator[Workplace]:
-    settings = Settings(
-        home=tmp_path,
-        redis_url=valkey_server.url,
-        milvus_uri=milvus_server.url,
-        database_url=registry.url.render_as_string(hide_password=False),
-    )
-    made = Workplace(settings, registry, assets)
-    made.parts.embedder = embedder
-    yield made
-    made.close()
 
 
 def run(workplace: Workplace, *crops: Crop) -> list[alerts.Opened]:

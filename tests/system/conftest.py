@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 import pytest
 
@@ -54,22 +56,44 @@ class Lookout:
         me = psutil.Process(self.process.pid)
         return [me, *me.children(recursive=True)]
 
+    def endpoint(self, name: str) -> str | None:
+        """Where a part listens; None before it is known."""
+        path = self.home / "run" / "endpoints.json"
+        return str(json.loads(path.read_text())[name]) if path.exists() else None
+
+    def live_cameras(self) -> set[str]:
+        """The cameras that ingest's metrics show as live."""
+        return set(
+            re.findall(r'lookout_camera_state{camera="(\w+)",state="live"} 1.0', self._get("ingest_metrics_url"))
+        )
+
+    def alerts(self) -> list[Any]:
+        """What the API tells."""
+        token = (self.home / "secrets" / "api_token").read_text()
+        answer = self._get("search_url", "/api/v1/alerts", token)
+        return list(json.loads(answer)["alerts"]) if answer else []
+
     def wait_ready(self) -> None:
         """Wait until all children run and the API is ready."""
-        import httpx2
 
         def ready() -> bool:
-            path = self.home / "run" / "endpoints.json"
             if self.process.poll() is not None:
                 raise AssertionError(f"it ended: {self.process.stderr.read() if self.process.stderr else ''}")
-            if not path.exists() or not self.parts <= set(self.children()):
-                return False
-            try:
-                return httpx2.get(json.loads(path.read_text())["search_url"] + "/readyz", timeout=2).is_success
-            except httpx2.HTTPError:
-                return False
+            return self.parts <= set(self.children()) and self._get("search_url", "/readyz") != ""
 
         wait_until(ready, START_S, "a ready system")
+
+    def _get(self, endpoint: str, path: str = "", token: str = "") -> str:
+        """What a part answers; nothing if it does not, or not well."""
+        url = self.endpoint(endpoint)
+        if url is None:
+            return ""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            answer = httpx2.get(url + path, headers=headers, timeout=2)
+        except httpx2.HTTPError:
+            return ""
+        return answer.text if answer.is_success else ""
 
     def finish(self, timeout_s: float) -> tuple[int, Any]:
         """Wait for its end: exit code and the JSON that it printed."""
