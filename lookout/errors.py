@@ -17,6 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+#: How a command ends whose input is wrong, the same as for wrong arguments. No restart mends it.
+EXIT_BAD_INPUT = 2
+
 
 class LookoutError(Exception):
     """Base of all errors that carry a message for a person."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from lookout.errors import BadInputError, LookoutError
+from lookout.errors import EXIT_BAD_INPUT, BadInputError, LookoutError
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,6 @@ FIRST_RESTART_S = 0.1
 MAX_RESTART_S = 10.0
 #: At its next start a process puts a longer log aside; one such is kept.
 MAX_LOG_BYTES = 10_000_000
-#: How a `lookout` command ends when what it was given is wrong.
-EXIT_BAD_INPUT = 2
 
 
 @dataclass(slots=True)

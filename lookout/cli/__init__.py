@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from lookout.cli import dead_letters, doctor, models, services, targets, watchlists
-from lookout.errors import BadInputError, ConflictError, LookoutError, NotFoundError
+from lookout.errors import EXIT_BAD_INPUT, BadInputError, ConflictError, LookoutError, NotFoundError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,8 +23,6 @@ app.add_typer(watchlists.app, name="watchlist")
 app.add_typer(targets.app, name="targets")
 app.add_typer(dead_letters.app, name="dead-letters")
 
-#: What was given is wrong: the same code as for wrong arguments.
-EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 
 
