@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from ingest.activity import Activity
 from ingest.bestshot import BestShot, Choice
-from ingest.cameras import Camera
+from ingest.masks import Masks
 from ingest.motion import HEIGHT, WIDTH, MotionGate
+from ingest.pixels import pixels_of
+from ingest.snapshot import Box, Snapshot
 from ingest.source import Frame
 from ingest.tracker import Track, Tracker
+from lookout.camera_settings import Camera
 from lookout.clock import now_us
 from lookout.faces.detector import Detection, YuNet
 from lookout.faces.geometry import expand_box, iou_matrix
 from lookout.faces.quality import assess
-from lookout.messages import Crop, crop_id, track_id
+from lookout.messages import Crop, crop_id, frame_id, track_id
 from lookout.metrics import FACES_DETECTED, FRAMES_ANALYSED, FRAMES_SKIPPED
+from lookout.stores.cameras import CameraPicture, SeenFace
 
 #: Width of the copy that is searched: finds faces of 36 px in a 1080p frame (recall 0.99 at 12 px on the copy).
 SEARCH_WIDTH = 640
@@ -47,21 +51,34 @@ class Shot:
         origin: its top left pixel in the frame.
         detection: the face in the frame.
         captured_at_us: when.
+        frame_jpeg: the whole frame, reduced.
+        frame_box: the face in it, as shares.
     """
 
     bgr: NDArray[np.uint8]
     origin: tuple[int, int]
     detection: Detection
     captured_at_us: int
+    frame_jpeg: bytes
+    frame_box: Box
+
+
+class Publish(Protocol):
+    """Takes a crop, and the frame that it names."""
+
+    def __call__(self, crop: Crop, frame_jpeg: bytes, /) -> None:
+        """Send it on."""
 
 
 class Analysis:
     """State of one connection to one camera. For one thread."""
 
     def __init__(
-        self, camera: Camera, detector: YuNet, publish: Callable[[Crop], None], *, crop_deadline_s: float
+        self, camera: Camera, detector: YuNet, publish: Publish, activity: Activity, *, crop_deadline_s: float
     ) -> None:
         self._camera = camera
+        self._activity = activity
+        self._masks = Masks(camera.masks)
         self._detector = detector
         self._publish = publish
         self._deadline_us = int(crop_deadline_s * 1e6)
@@ -89,33 +106,50 @@ class Analysis:
             self.finish()  # boxes of another picture size mean nothing
             self._size = (picture.width, picture.height)
             self._gate = MotionGate()
-        luma = _pixels(picture, "gray", WIDTH, HEIGHT)
+            self._masks.forget_sizes()
+        luma = self._masks.fill(pixels_of(picture, "gray", WIDTH, HEIGHT))
         # Without short-cut: the gate's background must see every sampled frame.
         if not self._gate.is_open(luma, at_us) and not self._tracker.tracks:
             FRAMES_SKIPPED.labels(self._camera.id, "still").inc()
             return
-        FRAMES_ANALYSED.labels(self._camera.id).inc()
         detections = self._search(picture)
-        FACES_DETECTED.labels(self._camera.id).inc(len(detections))
+        self._count(len(detections))
         tracks, ended = self._tracker.update(detections, at_us)
+        snapshot = Snapshot(picture, self._masks)
         if tracks:
-            self._choose(picture, tracks, at_us)
+            self._choose(picture, snapshot, tracks, at_us)
         for track in ended:
             self._end(track)
+        if self._activity.wants_picture():
+            faces = [
+                SeenFace(snapshot.share(track.detection.box_xyxy), sent=self._crops.get(track.number, 0) > 0)
+                for track in tracks
+            ]
+            self._activity.show(CameraPicture(at_us, snapshot.jpeg(), faces))
 
     def finish(self) -> None:
         """End all tracks and publish what was kept of them."""
         for track in self._tracker.end_all():
             self._end(track)
 
+    def _count(self, faces: int) -> None:
+        FRAMES_ANALYSED.labels(self._camera.id).inc()
+        FACES_DETECTED.labels(self._camera.id).inc(faces)
+        self._activity.analysed += 1
+        self._activity.faces += faces
+
     def _search(self, picture: VideoFrame) -> list[Detection]:
         factor = min(1.0, SEARCH_WIDTH / picture.width)
         width, height = round(picture.width * factor), round(picture.height * factor)
-        reduced = _pixels(picture, "bgr24", width, height)
-        return [found.scaled(1 / factor) for found in self._detector.detect(reduced)]
+        reduced = self._masks.fill(pixels_of(picture, "bgr24", width, height))
+        return [
+            found.scaled(1 / factor)
+            for found in self._detector.detect(reduced)
+            if not self._masks.hide(*_centre(found), width, height)
+        ]
 
-    def _choose(self, picture: VideoFrame, tracks: list[Track], at_us: int) -> None:
-        luma = _pixels(picture, "gray")
+    def _choose(self, picture: VideoFrame, snapshot: Snapshot, tracks: list[Track], at_us: int) -> None:
+        luma = self._masks.fill(pixels_of(picture, "gray"))
         bgr: NDArray[np.uint8] | None = None
         for track in tracks:
             shots = self._shots.setdefault(track.number, BestShot())
@@ -124,8 +158,8 @@ class Analysis:
                 choice = shots.choose(quality.value, at_us)
                 if choice is not Choice.DISCARD:
                     if bgr is None:
-                        bgr = _pixels(picture, "bgr24")
-                    shot = _cut(bgr, track.detection, at_us)
+                        bgr = pixels_of(picture, "bgr24")
+                    shot = self._cut(bgr, snapshot, track.detection, at_us)
                     if choice is Choice.PUBLISH:
                         self._send(track, shot, quality.value)
                     else:
@@ -159,11 +193,22 @@ class Analysis:
                 landmarks=[(round(float(x), 2), round(float(y), 2)) for x, y in landmarks],
                 quality=round(quality, 4),
                 jpeg=pixels,
-            )
+                frame_id=frame_id(self._camera.id, shot.captured_at_us),
+                frame_box=shot.frame_box,
+                matched_only=self._camera.matched_only,
+            ),
+            shot.frame_jpeg,
         )
         shots = self._shots.get(track.number)
         if shots is not None:
             shots.published(quality, track.seen_at_us)
+
+    def _cut(self, bgr: NDArray[np.uint8], snapshot: Snapshot, detection: Detection, at_us: int) -> Shot:
+        height, width = bgr.shape[:2]
+        x1, y1, x2, y2 = expand_box(detection.box_xyxy, CROP_FACTOR, width, height)
+        # A copy, as a view would keep the whole frame in memory for as long as the crop is kept.
+        cut = self._masks.fill_cut(bgr[y1:y2, x1:x2].copy(), (x1, y1), width, height)
+        return Shot(cut, (x1, y1), detection, at_us, snapshot.jpeg(), snapshot.share(detection.box_xyxy))
 
     def _encode(self, shot: Shot) -> tuple[bytes, NDArray[np.float32]]:
         """JPEG of a shot, and its landmarks, found again on the full-size cut: the reduced copy's are coarse."""
@@ -185,15 +230,6 @@ class Analysis:
         return jpeg.tobytes(), landmarks
 
 
-def _pixels(
-    picture: VideoFrame, pixel_format: Literal["gray", "bgr24"], width: int | None = None, height: int | None = None
-) -> NDArray[np.uint8]:
-    """Its pixels, on a reduced copy if a size is given."""
-    pixels = picture.to_ndarray(format=pixel_format, width=width, height=height, interpolation="AREA")
-    return pixels.astype(np.uint8, copy=False)
-
-
-def _cut(bgr: NDArray[np.uint8], detection: Detection, at_us: int) -> Shot:
-    x1, y1, x2, y2 = expand_box(detection.box_xyxy, CROP_FACTOR, bgr.shape[1], bgr.shape[0])
-    # A copy, as a view would keep the whole frame in memory for as long as the crop is kept.
-    return Shot(bgr[y1:y2, x1:x2].copy(), (x1, y1), detection, at_us)
+def _centre(detection: Detection) -> tuple[float, float]:
+    left, top, right, bottom = detection.box_xyxy.tolist()
+    return (left + right) / 2, (top + bottom) / 2

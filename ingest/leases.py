@@ -11,27 +11,26 @@ import logging
 import math
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from redis import Redis
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 
+from lookout.stores.cameras import LEASE_S, PROCESSES
+
 log = logging.getLogger(__name__)
 
-#: A dead process' cameras are free after this time; others look every TICK_S.
-LEASE_S = 6.0
+#: How often others look for the cameras of a dead process, which are free after `LEASE_S`.
 TICK_S = 1.0
-_PROCESSES = "ingest:processes"
 
 
 class Leases:
     """The leases of one process. For one thread."""
 
-    def __init__(self, redis: Redis, cameras: Sequence[str]) -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._cameras = sorted(cameras)
-        self._process = uuid.uuid4().hex
+        self.process = uuid.uuid4().hex
         self._locks: dict[str, Lock] = {}
 
     @property
@@ -39,17 +38,19 @@ class Leases:
         """Cameras that this process may watch."""
         return set(self._locks)
 
-    def tick(self) -> set[str]:
-        """Renew, give up what is more than the fair share, take what is free; returns the cameras held now.
+    def tick(self, cameras: Collection[str]) -> set[str]:
+        """Renew, give up what is gone or more than the fair share, take what is free; returns the cameras held now.
 
         While Redis is away everything held is kept: nobody else can take it then.
         """
         with contextlib.suppress(RedisError):
-            share = math.ceil(len(self._cameras) / self._living())
+            share = math.ceil(len(cameras) / self._living())
             self._renew()
+            for camera in self._locks.keys() - set(cameras):
+                self._release(camera)
             for camera in sorted(self._locks)[share:]:
                 self._release(camera)
-            for camera in self._cameras:
+            for camera in sorted(cameras):
                 if len(self._locks) >= share:
                     break
                 if camera not in self._locks:
@@ -59,7 +60,7 @@ class Leases:
     def release_all(self) -> None:
         """Let others take over at once."""
         with contextlib.suppress(RedisError):
-            self._redis.zrem(_PROCESSES, self._process)
+            self._redis.zrem(PROCESSES, self.process)
             for camera in list(self._locks):
                 self._release(camera)
 
@@ -68,9 +69,9 @@ class Leases:
         seconds, microseconds = self._redis.time()
         now = seconds + microseconds / 1e6
         with self._redis.pipeline() as pipe:
-            pipe.zadd(_PROCESSES, {self._process: now})
-            pipe.zremrangebyscore(_PROCESSES, "-inf", now - LEASE_S)
-            pipe.zcard(_PROCESSES)
+            pipe.zadd(PROCESSES, {self.process: now})
+            pipe.zremrangebyscore(PROCESSES, "-inf", now - LEASE_S)
+            pipe.zcard(PROCESSES)
             return int(pipe.execute()[-1])
 
     def _renew(self) -> None:

@@ -1,25 +1,27 @@
-"""The ingest process: holds leases, watches its cameras, publishes crops."""
+"""The ingest process: follows which cameras there are, holds leases, watches its cameras, publishes crops."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
-import time
-from collections.abc import Callable, Sequence, Set
-from pathlib import Path
 
+from ingest import probe
+from ingest.activity import Activity
 from ingest.analysis import Analysis
-from ingest.cameras import Camera, load_cameras
 from ingest.leases import TICK_S, Leases, wait_for_redis
 from ingest.outbox import Outbox
 from ingest.publisher import Publisher
-from ingest.watch import Watch
+from ingest.watches import Watches
+from lookout.camera_settings import Camera
+from lookout.errors import UnavailableError
 from lookout.faces.models import load_detector
 from lookout.logging import configure_logging
 from lookout.metrics import CROPS_SHED, serve_metrics
 from lookout.queue import celery_app
+from lookout.sealing import keyring
 from lookout.settings import Settings
+from lookout.stores.cameras import CameraBoard
 from lookout.stores.redis import connect
 
 log = logging.getLogger(__name__)
@@ -31,61 +33,56 @@ STOP_PUBLISHING_S = 0.5
 DRAIN_S = 0.8
 
 
-class Watches:
-    """The cameras that this process watches."""
+class Published:
+    """Which cameras there are, as the services that may read the registry tell it. For one thread."""
 
-    def __init__(self, cameras: Sequence[Camera], new_analysis: Callable[[Camera], Analysis]) -> None:
-        self._cameras = {camera.id: camera for camera in cameras}
-        self._new_analysis = new_analysis
-        self._watches: dict[str, Watch] = {}
+    def __init__(self, board: CameraBoard) -> None:
+        self._board = board
+        self._sealed: bytes | None = None
+        self.cameras: dict[str, Camera] = {}
 
-    def follow(self, held: Set[str]) -> None:
-        """Watch the cameras whose leases are held, and no others."""
-        for name in held - self._watches.keys():
-            log.info("%s: taken", name)
-            self._watches[name] = Watch(self._cameras[name], self._new_analysis)
-            self._watches[name].start()
-        for name in self._watches.keys() - held:
-            log.info("%s: left to another process", name)
-            self._watches.pop(name).stop()
-        for watch in self._watches.values():
-            watch.check()
+    def read(self) -> None:
+        """Learn what is new. What was told last holds on while nothing is there, or nothing that can be read.
 
-    def stop(self, timeout_s: float) -> None:
-        """Have all cameras end their tracks."""
-        for watch in self._watches.values():
-            watch.stop()
-        deadline = time.monotonic() + timeout_s
-        for watch in self._watches.values():
-            watch.join(max(0.0, deadline - time.monotonic()))
+        Raises:
+            UnavailableError: Redis does not answer.
+        """
+        sealed = self._board.sealed()
+        if sealed is None or sealed == self._sealed:
+            return
+        self._sealed = sealed
+        found = self._board.read(sealed)
+        if found is None:
+            log.error("the cameras cannot be read: the data keys, or the version of Lookout, are not those of search")
+            return
+        self.cameras = {camera.id: camera for camera in found.cameras}
+        log.info("%d cameras to watch", len(self.cameras))
 
 
-def run(settings: Settings, *, cameras_file: Path, metrics_host: str, metrics_port: int) -> None:
+def run(settings: Settings, *, metrics_host: str, metrics_port: int) -> None:
     """Watch cameras until SIGTERM or SIGINT."""
     configure_logging("ingest")
-    cameras = load_cameras(cameras_file)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    port = serve_metrics(metrics_host, metrics_port)
-    log.info("%d cameras in %s, metrics on port %d", len(cameras), cameras_file, port)
+    log.info("metrics on port %d", serve_metrics(metrics_host, metrics_port))
 
+    ring = keyring(settings)
     detector = load_detector(settings)
     redis = connect(settings)
     wait_for_redis(redis, stop)
     outbox = Outbox()
-    publisher = Publisher(outbox, redis, celery_app(settings), queue_limit=settings.queue_limit)
+    publisher = Publisher(outbox, redis, ring, celery_app(settings), queue_limit=settings.queue_limit)
     publishing = threading.Thread(target=publisher.run, args=(stop,), name="publisher", daemon=True)
     publishing.start()
+    board = CameraBoard(redis, ring)
+    threading.Thread(target=probe.run, args=(board, stop), name="probe", daemon=True).start()
 
-    def new_analysis(camera: Camera) -> Analysis:
-        return Analysis(camera, detector, outbox.put, crop_deadline_s=settings.crop_deadline_s)
+    def new_analysis(camera: Camera, activity: Activity) -> Analysis:
+        return Analysis(camera, detector, outbox.put, activity, crop_deadline_s=settings.crop_deadline_s)
 
-    leases = Leases(redis, [camera.id for camera in cameras])
-    watches = Watches(cameras, new_analysis)
-    while not stop.is_set():
-        watches.follow(leases.tick())
-        stop.wait(TICK_S)
+    leases, watches = Leases(redis), Watches(new_analysis)
+    _watch(board, leases, watches, stop)
 
     log.info("stopping")
     watches.stop(STOP_CAMERAS_S)
@@ -96,3 +93,20 @@ def run(settings: Settings, *, cameras_file: Path, metrics_host: str, metrics_po
         log.warning("%d crops could not be published", left)
     leases.release_all()
     log.info("stopped")
+
+
+def _watch(board: CameraBoard, leases: Leases, watches: Watches, stop: threading.Event) -> None:
+    """Once a second: learn which cameras there are, settle whose they are, watch ours, and tell how they are.
+
+    While Redis is away all goes on as it was.
+    """
+    published = Published(board)
+    while not stop.is_set():
+        try:
+            published.read()
+            held = leases.tick(published.cameras)
+            watches.follow(published.cameras, held)
+            watches.show(board, leases.process)
+        except UnavailableError:
+            watches.follow(published.cameras, leases.held)
+        stop.wait(TICK_S)

@@ -11,11 +11,11 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from ingest.outbox import Outbox
+from ingest.outbox import Batch, Outbox
 from lookout.errors import UnavailableError
-from lookout.messages import Crop
-from lookout.metrics import CROPS_PUBLISHED
+from lookout.metrics import CROPS_PUBLISHED, SNAPSHOTS_SHED
 from lookout.queue import CROPS, EMBED_CROPS, backlog
+from lookout.sealing import Keyring
 from lookout.stores.crops import Crops
 
 log = logging.getLogger(__name__)
@@ -32,10 +32,10 @@ _AWAY = (UnavailableError, RedisError, OperationalError, OSError)
 class Publisher:
     """One thread of an ingest process."""
 
-    def __init__(self, outbox: Outbox, redis: Redis, app: Celery, *, queue_limit: int) -> None:
+    def __init__(self, outbox: Outbox, redis: Redis, keyring: Keyring, app: Celery, *, queue_limit: int) -> None:
         self._outbox = outbox
         self._redis = redis
-        self._crops = Crops(redis)
+        self._crops = Crops(redis, keyring)
         self._app = app
         self._queue_limit = queue_limit
         self._backlog = 0
@@ -61,14 +61,17 @@ class Publisher:
 
     def publish_once(self) -> bool:
         """Publish one batch; False if workers lag or Redis is away, so that the crops wait in the outbox."""
-        batch: list[Crop] = []
+        batch = Batch()
         try:
             if self._queue_is_full():
                 return False
             batch = self._outbox.take(BATCH_SIZE)
-            if batch:
-                self._crops.put(batch)
-                self._app.send_task(EMBED_CROPS, args=[[crop.id for crop in batch]], retry=False)
+            if batch.crops:
+                framed = self._put_frames(batch)
+                self._crops.put(batch.crops)
+                self._app.send_task(EMBED_CROPS, args=[[crop.id for crop in batch.crops]], retry=False)
+                if not framed:
+                    SNAPSHOTS_SHED.labels("refused").inc()
         except Exception as error:
             # Whatever it is: this thread lives on, and the crops wait until their deadline.
             self._outbox.give_back(batch)
@@ -79,8 +82,21 @@ class Publisher:
         if not self._available:
             log.info("crops go again")
         self._available = True
-        for crop in batch:
+        for crop in batch.crops:
             CROPS_PUBLISHED.labels(crop.camera_id).inc()
+        return True
+
+    def _put_frames(self, batch: Batch) -> bool:
+        """Frames before their crops, so that who gets a crop finds its frame; False if Redis has no room for them.
+
+        If all of Redis is away, the crops are refused next, and come back with their frames.
+        """
+        deadlines = {crop.frame_id: crop.deadline_us for crop in batch.crops}
+        try:
+            for name, jpeg in batch.frames.items():
+                self._crops.put_frame(name, jpeg, deadlines[name])
+        except UnavailableError:
+            return False
         return True
 
     def _queue_is_full(self) -> bool:

@@ -19,8 +19,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ingest.cameras import Camera
 from ingest.clock import CaptureClock
+from lookout.camera_settings import Camera
 from lookout.clock import now_us
 from lookout.errors import CameraError
 from lookout.logging import redact
@@ -46,12 +46,14 @@ class Frame:
         captured_at_us: UTC microseconds.
         behind_us: how much later it came than the stream's fastest frames: what ingest lags.
         camera_offset_us: how far the camera's own clock is behind the arrival of its frames.
+        codec: what it was encoded in.
     """
 
     picture: VideoFrame
     captured_at_us: int
     behind_us: int
     camera_offset_us: int
+    codec: str = ""
 
 
 class BadFrame:
@@ -89,7 +91,7 @@ def _receive(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame
                 if timed and pts_us is None:
                     continue  # RTSP's first frame comes before FFmpeg has its time line
                 captured_at_us = clock.stamp(pts_us, now_us())
-                yield Frame(picture, captured_at_us, clock.behind_us, clock.camera_offset_us)
+                yield Frame(picture, captured_at_us, clock.behind_us, clock.camera_offset_us, _codec(container))
 
 
 def _play(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame]:
@@ -108,7 +110,7 @@ def _play(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame]:
                     first_us = pts_us if first_us is None else first_us
                     captured_at_us = starts_at_us + pts_us - first_us
                     stop.wait(max(0.0, (captured_at_us - now_us()) / 1e6))
-                    yield Frame(picture, captured_at_us, max(0, now_us() - captured_at_us), 0)
+                    yield Frame(picture, captured_at_us, max(0, now_us() - captured_at_us), 0, _codec(container))
         if first_us is None:
             raise CameraError(f"{camera.id}: {camera.url}: no frame of it can be decoded.", reason="not_video")
         starts_at_us = max(captured_at_us + FRAME_US, starts_at_us + MIN_PLAY_US)
@@ -139,6 +141,10 @@ def _decode(
         else:
             bad = 0 if pictures else bad
             yield packet, pictures
+
+
+def _codec(container: InputContainer) -> str:
+    return str(container.streams.video[0].codec_context.name)
 
 
 def _observe_rtcp(packet: Packet[VideoStream], clock: CaptureClock) -> None:

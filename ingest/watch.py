@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from ingest.activity import Activity
 from ingest.analysis import Analysis
-from ingest.cameras import Camera
 from ingest.source import BadFrame, Frame, read_frames
+from lookout.camera_settings import Camera
+from lookout.clock import now_us
 from lookout.errors import CameraError
 from lookout.metrics import (
     CAMERA_CLOCK_OFFSET,
@@ -22,6 +24,7 @@ from lookout.metrics import (
     FRAMES_SKIPPED,
     set_camera_state,
 )
+from lookout.stores.cameras import CameraStatus
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +34,22 @@ MAX_RETRY_S = 30.0
 GOOD_CONNECTION_S = 10.0
 #: No frame for this long, though connected.
 STALLED_S = 3.0
+#: How long a changed camera waits for its old connection to end: many cameras serve few at a time.
+HANDOVER_S = 10.0
+
+NewAnalysis = Callable[[Camera, Activity], Analysis]
 
 
 class Watch:
     """One camera's thread and its state: `connecting`, `live`, `stalled`, `offline`."""
 
-    def __init__(self, camera: Camera, new_analysis: Callable[[Camera], Analysis]) -> None:
+    def __init__(self, camera: Camera, new_analysis: NewAnalysis, *, after: Watch | None = None) -> None:
         self.camera = camera
         self.state = "connecting"
+        self.activity = Activity()
+        self._since_us = now_us()
+        self._reason = self._message = ""
+        self._after = after
         self._new_analysis = new_analysis
         self._stop = threading.Event()
         #: Guards the state and the gauges. Once stopped, the camera's next watch may own them.
@@ -71,31 +82,55 @@ class Watch:
         if time.monotonic() - self._frame_at > STALLED_S and self._show("stalled", instead_of="live"):
             log.warning("%s: no frame for %.0f s", self.camera.id, STALLED_S)
 
+    def status(self, process: str) -> CameraStatus:
+        """How it is, for the page of cameras. Called by the process' main loop."""
+        frames, analysed, faces = self.activity.rates()
+        with self._gauges:
+            return CameraStatus(
+                id=self.camera.id,
+                state=self.state,
+                since_us=self._since_us,
+                reason=self._reason,
+                message=self._message,
+                frames_per_s=round(frames, 1),
+                analysed_per_s=round(analysed, 1),
+                faces_per_min=round(faces, 1),
+                width=self.activity.width,
+                height=self.activity.height,
+                codec=self.activity.codec,
+                clock_offset_ms=round(self.activity.clock_offset_us / 1000),
+                process=process,
+            )
+
     def _run(self) -> None:
+        if self._after is not None:
+            self._after.join(HANDOVER_S)
+            self._after = None
         failures = 0
         while not self._stop.is_set():
             self._show("connecting")
             self._live_at = self._frame_at = 0.0
             try:
                 self._read()
-                reason = f"{self.camera.id}: the stream ended."
+                reason, message = "ended", f"{self.camera.id}: the stream ended."
             except CameraError as error:
-                reason = str(error)
+                reason, message = error.reason, str(error)
             except Exception:
                 # Whatever a camera sends, it takes only its own connection down.
                 log.exception("%s: failed", self.camera.id)
-                reason = f"{self.camera.id}: an error in Lookout, see above."
+                reason, message = "fault", f"{self.camera.id}: an error in Lookout, see its log."
             if self._stop.is_set():
                 return
+            self._reason, self._message = reason, message.removeprefix(f"{self.camera.id}: ")
             self._show("offline")
             failures = 1 if self._frame_at - self._live_at > GOOD_CONNECTION_S else failures + 1
             wait_s = retry_delay_s(failures, random.random())  # noqa: S311 - jitter, not a secret
-            log.warning("%s Next try in %.1f s.", reason, wait_s)
+            log.warning("%s Next try in %.1f s.", message, wait_s)
             if not self._stop.wait(wait_s):
                 CAMERA_RECONNECTS.labels(self.camera.id).inc()
 
     def _read(self) -> None:
-        analysis = self._new_analysis(self.camera)
+        analysis = self._new_analysis(self.camera, self.activity)
         try:
             with contextlib.closing(read_frames(self.camera, self._stop)) as frames:
                 for frame in frames:
@@ -113,6 +148,9 @@ class Watch:
             FRAMES_SKIPPED.labels(name, "corrupt").inc()
             return
         FRAMES_DECODED.labels(name).inc()
+        self.activity.frames += 1
+        self.activity.width, self.activity.height = frame.picture.width, frame.picture.height
+        self.activity.codec, self.activity.clock_offset_us = frame.codec, frame.camera_offset_us
         with self._gauges:
             if not self._stop.is_set():
                 CAMERA_CLOCK_OFFSET.labels(name).set(frame.camera_offset_us / 1e6)
@@ -123,7 +161,8 @@ class Watch:
         with self._gauges:
             if self._stop.is_set() or instead_of not in {None, self.state}:
                 return False
-            self.state = state
+            if self.state != state:
+                self.state, self._since_us = state, now_us()
             set_camera_state(self.camera.id, state)
             return True
 

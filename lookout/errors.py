@@ -8,8 +8,11 @@ Each message says what happened, to what, and what to do about it::
     │   └── PhotoError         a photo cannot be enrolled; `reasons` says why
     ├── NotFoundError          no such watchlist, target, model … (exit code 2, HTTP 404)
     ├── ConflictError          it exists already (exit code 2, HTTP 409)
+    ├── RefusedError           who asks may not (exit code 2, HTTP 403)
+    ├── StaleError             somebody else changed it meanwhile (HTTP 412)
     ├── AssetError             a model or clip cannot be fetched, or its hash is wrong
     ├── CameraError            a camera cannot be read; `reason` is a label for metrics
+    ├── SealError              a photo, crop or template cannot be decrypted
     └── UnavailableError       a part (Redis, Milvus, SQL, blobs) does not answer: wait and try again
 """
 
@@ -49,6 +52,14 @@ class ConflictError(LookoutError):
     """What was to be made exists already."""
 
 
+class RefusedError(LookoutError):
+    """Who asks may not do it, or is not who they say."""
+
+
+class StaleError(LookoutError):
+    """What is to be changed is not as it was when it was read."""
+
+
 class AssetError(LookoutError):
     """A model or a clip cannot be fetched, verified or converted."""
 
@@ -63,6 +74,10 @@ class CameraError(LookoutError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class SealError(LookoutError):
+    """What is encrypted at rest cannot be opened: its key is missing, or it is not as it was stored."""
 
 
 class UnavailableError(LookoutError):

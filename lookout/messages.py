@@ -21,6 +21,9 @@ class Crop(msgspec.Struct, frozen=True, kw_only=True):
         landmarks: five points `(x, y)` in the crop's own pixels.
         quality: 0..1.
         jpeg: the picture, with a margin around the face.
+        frame_id: the whole frame it was cut from, reduced, as `Crops.get_frame` gives it; empty if there is none.
+        frame_box: the face in that frame: left, top, right, bottom as shares of its width and height, 0..1.
+        matched_only: nothing is to be stored of who matches nobody.
     """
 
     id: str
@@ -35,6 +38,9 @@ class Crop(msgspec.Struct, frozen=True, kw_only=True):
     landmarks: list[tuple[float, float]]
     quality: float
     jpeg: bytes
+    frame_id: str = ""
+    frame_box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    matched_only: bool = False
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +69,11 @@ def track_id(camera_id: str, started_at_us: int, number: int) -> str:
 def crop_id(track: str, number: int) -> str:
     """Id of a track's crop: 32 hexadecimal digits."""
     return _derived(f"crop/{track}/{number}")
+
+
+def frame_id(camera_id: str, captured_at_us: int) -> str:
+    """Id of a camera's frame: 32 hexadecimal digits."""
+    return _derived(f"frame/{camera_id}/{captured_at_us}")
 
 
 def _derived(name: str) -> str:

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from lookout.errors import UnavailableError
 from lookout.queue import QUEUES, backlog
-from lookout.stores.crops import Crops
+from lookout.stores.dead_letters import DeadLetters
 
 CAMERA_STATES = ("connecting", "live", "stalled", "offline")
 
@@ -38,6 +38,11 @@ FACES_DETECTED = Counter("lookout_faces_detected_total", "Faces found in frames.
 CROPS_PUBLISHED = Counter("lookout_crops_published_total", "Crops handed to the workers.", ["camera"])
 CROPS_SHED = Counter(
     "lookout_crops_shed_total", "Crops given up before they reached the workers, by reason.", ["reason"]
+)
+SNAPSHOTS_SHED = Counter(
+    "lookout_snapshots_shed_total",
+    "Whole frames of crops given up on their way to the workers, by reason.",
+    ["reason"],
 )
 CAMERA_STATE = Gauge("lookout_camera_state", "1 for the state a camera is in.", ["camera", "state"])
 CAMERA_RECONNECTS = Counter("lookout_camera_reconnects_total", "Connections to a camera after the first.", ["camera"])
@@ -90,7 +95,7 @@ class QueueCollector(Collector):
         try:
             for queue in QUEUES:
                 depth.add_metric([queue], backlog(self._redis, queue))
-            dead.add_metric([], len(Crops(self._redis).dead_letters()))
+            dead.add_metric([], len(DeadLetters(self._redis).all()))
         except (RedisError, UnavailableError):
             return
         yield depth

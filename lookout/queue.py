@@ -22,6 +22,8 @@ DELIVER = "lookout.deliver"
 CLOSE_EPISODES = "lookout.close_episodes"
 RELAY_DELIVERIES = "lookout.relay_deliveries"
 UPDATE_INDEX = "lookout.update_index"
+PUBLISH_CAMERAS = "lookout.publish_cameras"
+TIDY = "lookout.tidy"
 
 _ROUTES = {
     EMBED_CROPS: {"queue": CROPS},
@@ -29,6 +31,8 @@ _ROUTES = {
     CLOSE_EPISODES: {"queue": MAINTENANCE},
     RELAY_DELIVERIES: {"queue": MAINTENANCE},
     UPDATE_INDEX: {"queue": MAINTENANCE},
+    PUBLISH_CAMERAS: {"queue": MAINTENANCE},
+    TIDY: {"queue": MAINTENANCE},
 }
 
 #: Seconds after which a message that a worker took and did not finish goes to another one. The messages of a killed

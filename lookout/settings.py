@@ -7,9 +7,10 @@ system wrote to `<home>/run/endpoints.json`, defaults.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
@@ -39,7 +40,17 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", repr=False, description="empty: SQLite in home; may hold a password")
     database_password: SecretStr | None = Field(default=None, description="put into database_url")
     blobs_url: str = Field(default="", description="any fsspec URL; empty: a folder in home")
-    api_token: SecretStr | None = Field(default=None, description="empty: made at first start, kept in home")
+    public_url: str = Field(
+        default="http://127.0.0.1:8000",
+        description="where people reach the page, for links; if not set, where it listens on this machine",
+    )
+    proxies: str = Field(
+        default="127.0.0.1",
+        description="addresses and networks of reverse proxies, comma-separated: their word on who asks is taken",
+    )
+    data_keys: SecretStr | None = Field(
+        default=None, description="one `id:key` a line; empty: made at first start, kept in home"
+    )
 
     detector: str = "yunet"
     embedder: str = "mobilefacenet-192"
@@ -51,6 +62,19 @@ class Settings(BaseSettings):
     #: Micro-batches that may wait for workers before ingest sheds.
     queue_limit: int = Field(default=200, ge=1)
     alert_silence_s: float = Field(default=30.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_search_url(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What a running embedded system says of its page, where nothing else is set."""
+        return {"public_url": values["search_url"], **values} if "search_url" in values else values
+
+    @field_validator("public_url")
+    @classmethod
+    def _url_without_slash(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("it begins with https:// or http://")
+        return url.rstrip("/")
 
     @classmethod
     def settings_customise_sources(

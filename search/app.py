@@ -1,63 +1,102 @@
-"""The HTTP service."""
+"""The HTTP service, put together."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 from http import HTTPStatus
-from typing import Annotated, Any
+from pathlib import Path
 
-from fastapi import Depends, FastAPI, Query, Response
-from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import FastAPI, Response
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
-from pydantic import SecretStr
-from redis import Redis
-from sqlalchemy import and_, or_, select
-from sqlalchemy.orm import joinedload
-from starlette.exceptions import HTTPException
 
-from lookout.alerts import describe
-from lookout.errors import BadInputError
 from lookout.health import check_parts
 from lookout.metrics import QueueCollector
-from lookout.stores.blobs import Blobs
-from lookout.stores.registry import Registry
-from lookout.stores.registry.tables import Alert, Target, Watchlist
-from lookout.stores.vectors import Vectors
 from search import problems
+from search.api import (
+    alerts,
+    audit,
+    cameras,
+    deliveries,
+    erasure,
+    events,
+    imports,
+    photos,
+    pictures,
+    targets,
+    tokens,
+    users,
+    watchlists,
+    webhooks,
+)
+from search.parts import Parts
+from search.security import Gate
+from search.web import account, sign_in
+from search.web import alerts as alerts_pages
+from search.web import audit as audit_pages
+from search.web import cameras as cameras_pages
+from search.web import dead_letters as dead_letters_pages
+from search.web import erasure as erasure_pages
+from search.web import imports as imports_pages
+from search.web import targets as targets_pages
+from search.web import users as users_pages
+from search.web import watchlists as watchlists_pages
+from search.web import webhooks as webhooks_pages
 
-MAX_LIMIT = 500
-bearer = HTTPBearer(auto_error=False, description="The token made at first start.")
+STATIC = Path(__file__).parent / "web" / "static"
+#: Pages: each module has a `router`.
+WEB = (
+    watchlists_pages,
+    targets_pages,
+    imports_pages,
+    sign_in,
+    alerts_pages,
+    erasure_pages,
+    webhooks_pages,
+    dead_letters_pages,
+    users_pages,
+    account,
+    audit_pages,
+    cameras_pages,
+)
+#: The API: each module has a `router`.
+API = (
+    watchlists,
+    targets,
+    photos,
+    imports,
+    events,
+    alerts,
+    pictures,
+    erasure,
+    webhooks,
+    deliveries,
+    users,
+    tokens,
+    audit,
+    cameras,
+)
 
 
-def create_app(*, registry: Registry, redis: Redis, vectors: Vectors, blobs: Blobs, api_token: SecretStr) -> FastAPI:
+def create_app(parts: Parts) -> FastAPI:
     """The service on its parts."""
-    app = FastAPI(title="Lookout", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Lookout", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app.state.parts = parts
     problems.install(app)
+    app.add_middleware(Gate)
     metrics = CollectorRegistry()
-    metrics.register(QueueCollector(redis))
+    metrics.register(QueueCollector(parts.redis))
     ProcessCollector(registry=metrics)
 
-    def authenticate(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        known = api_token.get_secret_value().encode()
-        if given is None or not hmac.compare_digest(given.credentials.encode(), known):
-            raise HTTPException(
-                HTTPStatus.UNAUTHORIZED,
-                "Send the API token as `Authorization: Bearer …`; `lookout serve` says where it is kept.",
-                {"WWW-Authenticate": "Bearer"},
-            )
-
-    @app.get("/healthz")
+    @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
         """This process lives."""
         return {"status": "ok"}
 
-    @app.get("/readyz")
+    @app.get("/readyz", include_in_schema=False)
     def readyz() -> JSONResponse:
         """Whether all parts answer, and which do not."""
-        faults = check_parts(registry, redis, vectors, blobs)
+        faults = check_parts(parts.registry, parts.redis, parts.vectors, parts.blobs)
         if not any(faults.values()):
             return JSONResponse({"status": "ready", "parts": dict.fromkeys(faults, "ok")})
         missing = ", ".join(part for part, fault in faults.items() if fault)
@@ -67,50 +106,17 @@ def create_app(*, registry: Registry, redis: Redis, vectors: Vectors, blobs: Blo
             parts={part: fault or "ok" for part, fault in faults.items()},
         )
 
-    @app.get("/metrics")
+    @app.get("/metrics", include_in_schema=False)
     def prometheus() -> Response:
         """Metrics of the queues and of this process."""
         return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/api/v1/alerts", dependencies=[Depends(authenticate)])
-    def list_alerts(
-        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
-        cursor: Annotated[str | None, Query(max_length=200)] = None,
-        watchlist: Annotated[str | None, Query(max_length=100, description="name of a watchlist")] = None,
-    ) -> dict[str, Any]:
-        """Alerts, newest first. `next` is the cursor of the following page, null on the last one."""
-        query = (
-            select(Alert)
-            .options(joinedload(Alert.target).joinedload(Target.watchlist))
-            .order_by(Alert.stored_at_us.desc(), Alert.id.desc())
-            .limit(limit + 1)
-        )
-        if watchlist is not None:
-            query = query.join(Alert.target).join(Target.watchlist).where(Watchlist.name == watchlist)
-        if cursor is not None:
-            at_us, last_id = _read_cursor(cursor)
-            query = query.where(or_(Alert.stored_at_us < at_us, and_(Alert.stored_at_us == at_us, Alert.id < last_id)))
-        with registry.reading() as session:
-            found = list(session.scalars(query))
-            page = found[:limit]
-            return {
-                "alerts": [describe(alert, alert.target) for alert in page],
-                "next": _cursor(page[-1]) if len(found) > limit else None,
-            }
+    @app.get("/static/htmx.min.js", include_in_schema=False)
+    def htmx() -> FileResponse:
+        """The one script that is not Lookout's own, from the cache of verified assets."""
+        return FileResponse(parts.assets.media("htmx.min.js"), headers={"Cache-Control": "max-age=3600"})
 
+    for module in (*API, *WEB):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
-
-
-def _cursor(alert: Alert) -> str:
-    return base64.urlsafe_b64encode(f"{alert.stored_at_us}/{alert.id}".encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        at_us, _, alert_id = base64.urlsafe_b64decode(cursor).decode().partition("/")
-        found = int(at_us)
-    except (binascii.Error, ValueError) as error:
-        raise BadInputError("cursor: this is none that Lookout gave; begin without one.") from error
-    if not -(2**63) <= found < 2**63 or not alert_id:
-        raise BadInputError("cursor: this is none that Lookout gave; begin without one.")
-    return found, alert_id

@@ -16,10 +16,11 @@ from lookout.faces.detector import YuNet
 from lookout.faces.embedder import Embedder
 from lookout.faces.geometry import expand_box
 from lookout.messages import Crop, crop_id, track_id
+from lookout.sealing import Keyring
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Target, Watchlist, Webhook, new_id
-from lookout.targets import Photo, add_target, read_photos
+from lookout.targets import Model, Photo, add_target, read_photos
 
 MODEL = "mobilefacenet-192"
 #: Base64 of 24 bytes, as the Standard Webhooks specification asks for.
@@ -91,6 +92,7 @@ def crop(
 def enrol_man_a(
     registry: Registry,
     blobs: Blobs,
+    keyring: Keyring,
     assets: AssetCache,
     *,
     watchlist: str = "wanted",
@@ -112,11 +114,13 @@ def enrol_man_a(
         )
         session.add(row)
         session.flush()
-        session.add_all(
-            Webhook(id=new_id(), watchlist_id=row.id, url=url, secret=SECRET, created_at_us=now_us())
-            for url in webhooks
-        )
-    return add_target(registry, blobs, watchlist=watchlist, name="man A", photos=[_photo_of_man_a(assets)], model=MODEL)
+        for url in webhooks:
+            webhook_id = new_id()
+            secret = keyring.seal(SECRET.encode(), f"webhooks/{webhook_id}")
+            session.add(Webhook(id=webhook_id, watchlist_id=row.id, url=url, secret=secret, created_at_us=now_us()))
+    photos = [_photo_of_man_a(assets)]
+    model = Model(MODEL, assets.manifest.embedder(MODEL).contract)
+    return add_target(registry, blobs, keyring, watchlist=watchlist, name="man A", photos=photos, model=model)
 
 
 def _faces(assets: AssetCache, clip: str, frames: Sequence[int]) -> list[Face]:

@@ -18,6 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import func, select
 
 from deploy.local.parts import free_ports
+from lookout.audit import SYSTEM
+from lookout.erasure import Erasure, erase_target
 from lookout.errors import UnavailableError
 from lookout.faces.assets import AssetCache
 from lookout.messages import Crop
@@ -31,12 +33,11 @@ from lookout.stores.registry.tables import (
     Base,
     Delivery,
     IndexRemoval,
-    Reference,
     Sighting,
     StoredCrop,
     Target,
 )
-from lookout.stores.vectors import REFERENCES, SIGHTINGS
+from lookout.stores.vectors import SIGHTINGS, TARGETS
 from tests.people import MODEL, enrol_man_a
 from tests.servers import wait_until
 from workers.parts import Parts
@@ -68,6 +69,7 @@ class Workplace:
         target = enrol_man_a(
             self.registry,
             self.parts.blobs,
+            self.parts.keyring,
             self.assets,
             watchlist=watchlist,
             camera_groups=camera_groups,
@@ -80,7 +82,20 @@ class Workplace:
     def update_index(self) -> None:
         """Bring Milvus to what the registry says."""
         prepare_index(self.registry, self.parts.vectors, MODEL, self.parts.contract.dimension)
-        update_index(self.registry, self.parts.vectors, MODEL)
+        update_index(self.registry, self.parts.vectors, self.parts.keyring, MODEL)
+
+    def erase(self, target: Target) -> Erasure:
+        """Erase a target; Milvus learns of it by `update_index`."""
+        parts = self.parts
+        return erase_target(
+            self.registry,
+            parts.blobs,
+            parts.vectors,
+            parts.keyring,
+            parts.contract,
+            target_id=target.id,
+            actor=SYSTEM,
+        )
 
     def put(self, *crops: Crop) -> list[str]:
         """Crops to Redis; returns their ids."""
@@ -105,9 +120,9 @@ class Workplace:
 
     def close(self) -> None:
         """Take what is its own out of Milvus, which others use as well, and close all connections."""
-        references = [row.id for row in self.rows(Reference)] + [row.reference_id for row in self.rows(IndexRemoval)]
+        targets = [row.id for row in self.rows(Target)] + [row.target_id for row in self.rows(IndexRemoval)]
         with contextlib.suppress(UnavailableError):
-            self.parts.vectors.delete(REFERENCES, references)
+            self.parts.vectors.delete(TARGETS, targets)
             self.parts.vectors.delete(SIGHTINGS, [row.id for row in self.rows(Sighting)])
         self.parts.vectors.close()
         self.parts.redis.close()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
-from lookout.alerts import describe
-from lookout.clock import now_us
+from lookout import audit
+from lookout.alerts import event
+from lookout.clock import isoformat, now_us, to_datetime
+from lookout.closing import close, record_period
+from lookout.errors import UnavailableError
 from lookout.messages import Crop
-from lookout.stores.registry.tables import TIERS, Alert, AlertSighting, Delivery, Target, Webhook, new_id
+from lookout.metrics import BLOB_ERRORS
+from lookout.stores.registry.tables import TIERS, Alert, AlertSighting, Target, new_id
+from lookout.webhooks import enqueue
 from workers.episodes import Episode, Step, closes_at, place
 from workers.matching import Match
+from workers.parts import Parts
 
-OPENED, UPDATED, CLOSED = "alert.opened", "alert.updated", "alert.closed"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +35,28 @@ class Opened:
     latency_s: float
 
 
-def record(session: Session, match: Match, crop: Crop, *, silence_us: int) -> Opened | None:
-    """Open or continue the episode of a match; None if it was continued, or the target was erased meanwhile.
+def lock_targets(session: Session, ids: Iterable[str]) -> set[str]:
+    """Lock targets until the transaction ends; returns the ids of those that were not erased meanwhile.
 
-    The target's row is locked, so two workers never open the same episode; call it in the order of target ids.
+    In one order everywhere and before anything else, so that no two transactions wait for one another.
     """
-    target = session.scalar(select(Target).where(Target.id == match.target_id).with_for_update())
-    if target is None:
-        return None
+    query = select(Target.id, Target.erased_at_us).where(Target.id.in_(ids)).order_by(Target.id).with_for_update()
+    return {row.id for row in session.execute(query) if row.erased_at_us is None}
+
+
+def record(session: Session, parts: Parts, match: Match, crop: Crop) -> Opened | None:
+    """Open or continue the episode of a match; None if it was continued.
+
+    The target is locked by `lock_targets`, so two workers never open the same episode.
+    """
     at_us = crop.captured_at_us
+    silence_us = _silence_us(parts)
     alerts = list(
         session.scalars(
             select(Alert)
             .where(Alert.target_id == match.target_id, Alert.camera_group == crop.camera_group)
+            # What people rejected is over: who comes then may be the target, and must not vanish in it.
+            .where(Alert.verdict != "rejected")
             .where((Alert.closed_at_us.is_(None)) | (Alert.last_seen_at_us >= at_us - silence_us))
             # So that `close_silent` does not close what is continued here, nor the other way round.
             .with_for_update()
@@ -50,12 +65,12 @@ def record(session: Session, match: Match, crop: Crop, *, silence_us: int) -> Op
     episodes = [Episode(one.first_captured_at_us, one.last_seen_at_us, one.closed_at_us is None) for one in alerts]
     step, index = place(episodes, at_us, silence_us)
     if index is not None:
-        _continue(session, alerts[index], match, crop, silence_us)
+        _continue(session, parts, alerts[index], match, crop)
         return None
     if step is Step.OPEN:
         for silent in alerts:
             if silent.closed_at_us is None:
-                _close(session, silent, silence_us)
+                close(session, silent, closes_at(silent.last_seen_at_us, silence_us))
     now = now_us()
     last_seen_at_us = max(at_us, crop.track_seen_at_us)
     alert = Alert(
@@ -64,21 +79,23 @@ def record(session: Session, match: Match, crop: Crop, *, silence_us: int) -> Op
         camera_group=crop.camera_group,
         camera_id=crop.camera_id,
         tier=match.tier,
-        score=match.score,
         threshold=match.threshold,
-        reference_id=match.reference_id,
-        crop_id=crop.id,
         first_captured_at_us=at_us,
         last_seen_at_us=last_seen_at_us,
         latency_us=now - at_us,
         stored_at_us=now,
         closed_at_us=closes_at(last_seen_at_us, silence_us) if step is Step.OPEN_CLOSED else None,
+        updates=0,
     )
+    _show(parts, alert, match, crop)
     session.add(alert)
     session.flush()
     session.add(AlertSighting(alert_id=alert.id, sighting_id=crop.track_id, score=match.score))
     session.flush()
-    _enqueue(session, alert, OPENED)
+    _tell(session, alert, "opened")
+    _audit_opened(session, parts, alert, crop)
+    if alert.closed_at_us is not None:
+        record_period(session, alert)
     return Opened(alert.id, match.watchlist, match.tier, (now - at_us) / 1e6)
 
 
@@ -92,11 +109,12 @@ def close_silent(session: Session, *, silence_us: int) -> int:
         .with_for_update(skip_locked=True)
     ).all()
     for alert in silent:
-        _close(session, alert, silence_us)
+        close(session, alert, closes_at(alert.last_seen_at_us, silence_us))
     return len(silent)
 
 
-def _continue(session: Session, alert: Alert, match: Match, crop: Crop, silence_us: int) -> None:
+def _continue(session: Session, parts: Parts, alert: Alert, match: Match, crop: Crop) -> None:
+    silence_us = _silence_us(parts)
     alert.first_captured_at_us = min(alert.first_captured_at_us, crop.captured_at_us)
     alert.last_seen_at_us = max(alert.last_seen_at_us, crop.captured_at_us, crop.track_seen_at_us)
     if alert.closed_at_us is not None:
@@ -110,12 +128,37 @@ def _continue(session: Session, alert: Alert, match: Match, crop: Crop, silence_
     else:
         sighting.score = max(sighting.score, match.score)
     if match.score > alert.score:
-        alert.score, alert.crop_id, alert.reference_id = match.score, crop.id, match.reference_id
         if TIERS.index(match.tier) >= TIERS.index(alert.tier):
             alert.tier, alert.threshold = match.tier, match.threshold
+        _show(parts, alert, match, crop)
         alert.updates += 1
         session.flush()
-        _enqueue(session, alert, UPDATED)
+        _tell(session, alert, "updated")
+    elif sighting is None:
+        session.flush()
+        event(session, alert.id, "updated")  # its count of sightings; no news for webhooks
+
+
+def _show(parts: Parts, alert: Alert, match: Match, crop: Crop) -> None:
+    """Show the alert by this crop, the best so far, with its frame and whom else it resembles."""
+    alert.score, alert.crop_id, alert.reference_id = match.score, crop.id, match.reference_id
+    alert.candidates = [{"target": target_id, "score": score} for target_id, score in match.candidates]
+    name = alert.frame_blob or f"frames/{to_datetime(crop.captured_at_us):%Y-%m-%d}/{alert.id}.jpg"
+    if _write_frame(parts, crop, name):
+        alert.frame_blob, alert.frame_box = name, list(crop.frame_box)
+
+
+def _write_frame(parts: Parts, crop: Crop, name: str) -> bool:
+    """Store the whole frame of a crop; False if it is gone or the store is full: the alert is worth more."""
+    try:
+        jpeg = parts.crops.get_frame(crop.frame_id) if crop.frame_id else None
+        if jpeg is not None:
+            parts.blobs.write(name, jpeg)
+    except UnavailableError as error:
+        BLOB_ERRORS.inc()
+        log.error("the frame of crop %s is lost: %s", crop.id, error)  # noqa: TRY400 - the message says it all
+        return False
+    return jpeg is not None
 
 
 def _other_runs(session: Session, alert: Alert) -> bool:
@@ -125,32 +168,34 @@ def _other_runs(session: Session, alert: Alert) -> bool:
     return session.scalar(other.limit(1)) is not None
 
 
-def _close(session: Session, alert: Alert, silence_us: int) -> None:
-    alert.closed_at_us = closes_at(alert.last_seen_at_us, silence_us)
-    session.flush()
-    _enqueue(session, alert, CLOSED)
+def _tell(session: Session, alert: Alert, kind: str) -> None:
+    """Tell pages and webhooks."""
+    event(session, alert.id, kind)
+    enqueue(session, alert, f"alert.{kind}")
 
 
-def _enqueue(session: Session, alert: Alert, event: str) -> None:
-    """Put an event into the outbox, one row a webhook; its id is derived, so the same event is never there twice."""
-    target = session.scalars(
-        select(Target).where(Target.id == alert.target_id).options(joinedload(Target.watchlist))
-    ).one()
-    now = now_us()
-    for webhook in _webhooks(session, target.watchlist_id):
-        key = f"{webhook.id}/{alert.id}/{event}/{alert.updates}/{alert.closed_at_us}"
-        delivery_id = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-        session.merge(
-            Delivery(
-                id=delivery_id,
-                webhook_id=webhook.id,
-                alert_id=alert.id,
-                payload={"type": event, "id": delivery_id, "alert": describe(alert, target)},
-                next_attempt_at_us=now,
-                created_at_us=now,
-            )
-        )
+def _audit_opened(session: Session, parts: Parts, alert: Alert, crop: Crop) -> None:
+    audit.record(
+        session,
+        audit.SYSTEM,
+        "alert.opened",
+        "alert",
+        alert.id,
+        watchlist_id=session.scalar(select(Target.watchlist_id).where(Target.id == alert.target_id)),
+        detail={
+            "target": alert.target_id,
+            "sighting": crop.track_id,
+            "crop": crop.id,
+            "camera": alert.camera_id,
+            "camera_group": alert.camera_group,
+            "tier": alert.tier,
+            "score": round(alert.score, 4),
+            "threshold": round(alert.threshold, 4),
+            "first_captured_at": isoformat(alert.first_captured_at_us),
+            "model": parts.settings.embedder,
+        },
+    )
 
 
-def _webhooks(session: Session, watchlist_id: str) -> Iterable[Webhook]:
-    return session.scalars(select(Webhook).where(Webhook.watchlist_id == watchlist_id)).all()
+def _silence_us(parts: Parts) -> int:
+    return int(parts.settings.alert_silence_s * 1e6)

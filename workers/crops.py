@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sqlalchemy.exc import IntegrityError
@@ -26,14 +26,33 @@ from lookout.metrics import (
     SIGHTINGS,
 )
 from lookout.stores.registry.tables import StoredCrop
-from lookout.stores.templates import unpack_many
+from lookout.stores.templates import sighting_place, unpack_many
 from lookout.stores.vectors import SIGHTINGS as SIGHTING_VECTORS
 from workers import alerts
-from workers.matching import Match, match
+from workers.matching import Match, Probe, match
 from workers.parts import Parts
 from workers.sightings import EmbeddedCrop, Seen, blob_name, fold, store, template_sums
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """New crops of a track, and whom it resembles."""
+
+    seen: Seen
+    matches: Sequence[Match]
+
+
+@dataclass(slots=True)
+class Stored:
+    """What a transaction wrote."""
+
+    opened: list[alerts.Opened] = field(default_factory=list)
+    tracks: set[str] = field(default_factory=set)
+    new_sightings: int = 0
+    #: Not written, as who was matched has been erased since.
+    erased: list[Track] = field(default_factory=list)
 
 
 def process(parts: Parts, ids: Sequence[str]) -> list[alerts.Opened]:
@@ -47,12 +66,13 @@ def process(parts: Parts, ids: Sequence[str]) -> list[alerts.Opened]:
         return []
     with EMBED_SECONDS.time():
         embedded = embed(parts, crops)
-    seen = fold(parts.registry, embedded)
+    seen = fold(parts.registry, parts.keyring, embedded)
     new = [one for one in seen if one.crops]
     opened = store_all(parts, new)
     # Also what was stored before: a worker may have been killed between the two stores.
     index_sightings(parts, [one.track_id for one in seen])
-    parts.crops.remove(ids)
+    # A crop of the same frame in another message is shown without it: rare, and frames are large.
+    parts.crops.remove(ids, {crop.frame_id for crop in crops if crop.frame_id})
     CROPS_EMBEDDED.inc(sum(len(one.crops) for one in new))
     return opened
 
@@ -93,53 +113,71 @@ def embed(parts: Parts, crops: Sequence[Crop]) -> list[EmbeddedCrop]:
 
 def store_all(parts: Parts, seen: Sequence[Seen]) -> list[alerts.Opened]:
     """Match, then write pictures, sightings and alerts."""
-    if not seen:
+    tracks = match_all(parts, seen)
+    if not tracks:
         return []
-    found = match(parts, np.stack([one.template for one in seen]), [one.crops[0].crop.camera_group for one in seen])
-    blobs = {one.crop.id: write_picture(parts, one.crop) for track in seen for one in track.crops}
-    opened, sightings = write(parts, seen, found, blobs)
-    SIGHTINGS.inc(sightings)
-    for alert in opened:
+    blobs = {one.crop.id: write_picture(parts, one.crop) for track in tracks for one in track.seen.crops}
+    stored = write(parts, tracks, blobs)
+    for track in stored.erased:
+        for one in track.seen.crops:
+            parts.blobs.delete(blob_name(one.crop))
+    SIGHTINGS.inc(stored.new_sightings)
+    for alert in stored.opened:
         ALERTS.labels(alert.watchlist, alert.tier).inc()
         ALERT_LATENCY_SECONDS.observe(alert.latency_s)
         log.info("alert %s opened (%s, %s) after %.2f s", alert.alert_id, alert.watchlist, alert.tier, alert.latency_s)
-    return opened
+    return stored.opened
+
+
+def match_all(parts: Parts, seen: Sequence[Seen]) -> list[Track]:
+    """Tracks with their matches; without those of which nothing may be stored, as they match nobody."""
+    probes = [
+        Probe(one.track_id, one.template, one.crops[0].crop.camera_group, one.crops[-1].crop.captured_at_us)
+        for one in seen
+    ]
+    return [
+        Track(one, matches)
+        for one, matches in zip(seen, match(parts, probes), strict=True)
+        if matches or not one.crops[-1].crop.matched_only
+    ]
 
 
 @retry(retry=retry_if_exception_type(IntegrityError), stop=stop_after_attempt(5), reraise=True)
-def write(
-    parts: Parts, seen: Sequence[Seen], found: Sequence[Sequence[Match]], blobs: dict[str, str | None]
-) -> tuple[list[alerts.Opened], int]:
+def write(parts: Parts, tracks: Sequence[Track], blobs: dict[str, str | None]) -> Stored:
     """Everything that belongs together, in one transaction; begun again when another worker was in between."""
-    opened = []
-    sightings = 0
-    silence_us = int(parts.settings.alert_silence_s * 1e6)
+    done = Stored()
+    model = parts.settings.embedder
     with parts.registry.transaction() as session:
-        stored = set[str]()
-        for one in seen:
-            crops = [embedded for embedded in one.crops if session.get(StoredCrop, embedded.crop.id) is None]
-            if crops:
-                sightings += store(session, replace(one, crops=crops), blobs, parts.settings.embedder)
-                stored.add(one.track_id)
+        living = alerts.lock_targets(session, {each.target_id for track in tracks for each in track.matches})
+        # Who was erased since they were matched leaves nothing behind, as if they had been seen before.
+        kept = [track for track in tracks if all(each.target_id in living for each in track.matches)]
+        done.erased = [track for track in tracks if track not in kept]
+        for track in kept:
+            new = [one for one in track.seen.crops if session.get(StoredCrop, one.crop.id) is None]
+            if new:
+                done.new_sightings += store(session, parts.keyring, replace(track.seen, crops=new), blobs, model)
+                done.tracks.add(track.seen.track_id)
         pairs = [
-            (each, one.crops[-1].crop)
-            for one, matches in zip(seen, found, strict=True)
-            for each in matches
-            if one.track_id in stored
+            (each, track.seen.crops[-1].crop)
+            for track in kept
+            for each in track.matches
+            if track.seen.track_id in done.tracks
         ]
-        # In one order everywhere, as each locks its target.
         for each, crop in sorted(pairs, key=lambda pair: (pair[0].target_id, pair[1].captured_at_us)):
-            alert = alerts.record(session, each, crop, silence_us=silence_us)
+            alert = alerts.record(session, parts, each, crop)
             if alert is not None:
-                opened.append(alert)
-    return opened, sightings
+                done.opened.append(alert)
+    return done
 
 
 def index_sightings(parts: Parts, tracks: Sequence[str]) -> None:
     """Tell Milvus the templates of sightings; once more if another worker changed them in the registry meanwhile."""
     told: dict[str, bytes] = {}
     while (sums := template_sums(parts.registry, tracks)) != told:
-        parts.vectors.upsert(SIGHTING_VECTORS, list(sums), normalised(unpack_many(list(sums.values()))))
+        totals = unpack_many({sighting_place(track): total for track, total in sums.items()}, parts.keyring)
+        parts.vectors.upsert(SIGHTING_VECTORS, list(sums), normalised(totals))
+        if erased := told.keys() - sums.keys():
+            parts.vectors.delete(SIGHTING_VECTORS, sorted(erased))
         told = sums
 
 

@@ -56,6 +56,8 @@ def _work(
         TRANSPORT_ALIASES[scheme] = "workers.transport:Transport"
     app = celery_app(settings)
     parts = Parts(settings)
+    # Made before the fork, so that all children have it; and a missing key is no fault of the messages either.
+    _ = parts.keyring
     register(app, parts)
     stop = threading.Event()
 

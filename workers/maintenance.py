@@ -8,14 +8,23 @@ import threading
 from collections.abc import Iterator
 
 from celery import Celery
+from sqlalchemy import delete
 
-from lookout.errors import UnavailableError
+from lookout.accounts.sessions import forget_ended
+from lookout.cameras import publish_cameras
+from lookout.clock import now_us
+from lookout.errors import SealError, UnavailableError
 from lookout.queue import DELIVER, DELIVERIES
 from lookout.stores.index import prepare_index, update_index
+from lookout.stores.registry.tables import AlertEvent
+from lookout.webhooks import forget_old
 from workers import alerts, deliveries
 from workers.parts import Parts
 
 log = logging.getLogger(__name__)
+
+#: A page that was away for longer is loaded anew.
+KEEP_EVENTS_S = 7 * 24 * 3600
 
 _updating = threading.Lock()
 
@@ -36,11 +45,25 @@ def bring_index_up_to_date(parts: Parts) -> None:
         with left_to_the_next():
             model = parts.settings.embedder
             prepare_index(parts.registry, parts.vectors, model, parts.contract.dimension)
-            changed = update_index(parts.registry, parts.vectors, model)
+            changed = update_index(parts.registry, parts.vectors, parts.keyring, model)
             if changed:
-                log.info("%d references written to or removed from Milvus", changed)
+                log.info("%d targets written to or removed from Milvus", changed)
     finally:
         _updating.release()
+
+
+def tell_cameras(parts: Parts) -> None:
+    """Tell ingest which cameras there are: it may not ask the registry itself."""
+    with left_to_the_next():
+        publish_cameras(parts.registry, parts.redis, parts.keyring)
+
+
+def tidy(parts: Parts) -> None:
+    """Remove what has served its time: sessions, the log of deliveries, events that no page will ask for."""
+    with left_to_the_next(), parts.registry.transaction() as session:
+        forget_ended(session)
+        forget_old(session)
+        session.execute(delete(AlertEvent).where(AlertEvent.at_us < now_us() - KEEP_EVENTS_S * 1_000_000))
 
 
 def relay_deliveries(app: Celery, parts: Parts) -> None:
@@ -54,8 +77,8 @@ def relay_deliveries(app: Celery, parts: Parts) -> None:
 
 @contextlib.contextmanager
 def left_to_the_next() -> Iterator[None]:
-    """Give up while a part is away."""
+    """Give up while a part or a key is away."""
     try:
         yield
-    except UnavailableError as error:
+    except (UnavailableError, SealError) as error:
         log.warning("%s", error)

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import Session, joinedload
 
 from lookout.metrics import MATCH_SECONDS
-from lookout.stores.registry.tables import Reference, Target
+from lookout.sealing import Keyring
+from lookout.stores.registry.tables import Reference, RejectedPair, Target
+from lookout.stores.templates import reference_place, unpack_many
+from lookout.stores.vectors import Hit
 from lookout.thresholds import thresholds
+from lookout.watchlists import is_active
 from workers.parts import Parts
 
-#: References looked at for each face: several photos of one person and several watchlists must fit.
-CANDIDATES = 20
+#: Targets looked at for each face: several watchlists, some of them asleep, must fit.
+HITS = 20
+#: Targets named beside an alert, so that a person can see who else it may be.
+CANDIDATES = 5
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """A track to be matched.
+
+    Attributes:
+        template: `(D,)` of length 1.
+        at_us: when it was seen, which decides whose schedule and validity hold.
+    """
+
+    track_id: str
+    template: Floats
+    camera_group: str
+    at_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,51 +47,88 @@ class Match:
     """A sighting resembles a target enough for an alert.
 
     Attributes:
-        score: cosine of the sighting's template and the target's best reference.
+        reference_id: the target's photo that is most alike.
+        score: cosine of the sighting's template and the target's.
         threshold: the tier's, which the score reached.
+        candidates: the targets most alike, this one among them, best first: `(id, score)`.
     """
 
     target_id: str
     watchlist: str
-    reference_id: str
+    reference_id: str | None
     score: float
     tier: str
     threshold: float
+    candidates: tuple[tuple[str, float], ...]
 
 
-def match(parts: Parts, templates: NDArray[np.float32], camera_groups: Sequence[str]) -> list[list[Match]]:
-    """Matches of each template `(N, D)` seen on each of N camera groups, at most one a target.
+def match(parts: Parts, probes: Sequence[Probe]) -> list[list[Match]]:
+    """Matches of each probe, at most one a target.
 
     Raises:
         UnavailableError: Milvus or the registry does not answer.
     """
+    if not probes:
+        return []
     with MATCH_SECONDS.time():
-        found = parts.references.search_references(templates, CANDIDATES)
+        found = parts.watchlists.search_targets(np.stack([probe.template for probe in probes]), HITS)
         with parts.registry.reading() as session:
-            ids = {hit.reference_id for hits in found for hit in hits}
-            references = {
-                reference.id: reference
-                for reference in session.scalars(
-                    select(Reference)
-                    .where(Reference.id.in_(ids))
-                    .options(joinedload(Reference.target).joinedload(Target.watchlist))
-                )
-            }
-    results = []
-    for hits, group in zip(found, camera_groups, strict=True):
-        best: dict[str, Match] = {}
-        for hit in hits:  # best first
-            reference = references.get(hit.reference_id)
-            if reference is None or reference.target_id in best:
-                continue  # erased, or known by a better photo
-            watchlist = reference.target.watchlist
-            if watchlist.camera_groups and group not in watchlist.camera_groups:
-                continue
-            limits = thresholds(watchlist, parts.contract)
-            tier = limits.tier(hit.score)
-            if tier is not None:
-                best[reference.target_id] = Match(
-                    reference.target_id, watchlist.name, reference.id, hit.score, tier, limits.of(tier)
-                )
-        results.append(list(best.values()))
+            targets = _targets(session, {hit.id for hits in found for hit in hits})
+            rejected = _rejected(session, probes)
+            results = []
+            for probe, hits in zip(probes, found, strict=True):
+                matches = _matches(parts, probe, hits, targets, rejected)
+                results.append([_with_reference(session, parts.keyring, probe, one) for one in matches])
     return results
+
+
+def _targets(session: Session, ids: Iterable[str]) -> dict[str, Target]:
+    query = select(Target).where(Target.id.in_(ids)).options(joinedload(Target.watchlist))
+    return {target.id: target for target in session.scalars(query)}
+
+
+def _rejected(session: Session, probes: Sequence[Probe]) -> set[tuple[str, str]]:
+    """Pairs of target and sighting of which people said that they are not the same."""
+    tracks = [probe.track_id for probe in probes]
+    query = select(RejectedPair.target_id, RejectedPair.sighting_id).where(RejectedPair.sighting_id.in_(tracks))
+    return {(row.target_id, row.sighting_id) for row in session.execute(query)}
+
+
+def _matches(
+    parts: Parts, probe: Probe, hits: Sequence[Hit], targets: dict[str, Target], rejected: set[tuple[str, str]]
+) -> list[Match]:
+    active = [
+        (targets[hit.id], hit.score)
+        for hit in hits
+        if hit.id in targets and is_active(targets[hit.id].watchlist, targets[hit.id], probe.camera_group, probe.at_us)
+    ]
+    candidates = tuple((target.id, round(score, 4)) for target, score in active[:CANDIDATES])
+    found = []
+    for target, score in active:
+        limits = thresholds(target.watchlist, parts.contract)
+        tier = limits.tier(score)
+        if tier is not None and (target.id, probe.track_id) not in rejected:
+            found.append(
+                Match(
+                    target_id=target.id,
+                    watchlist=target.watchlist.name,
+                    reference_id=None,
+                    score=score,
+                    tier=tier,
+                    threshold=limits.of(tier),
+                    candidates=candidates,
+                )
+            )
+    return found
+
+
+def _with_reference(session: Session, keyring: Keyring, probe: Probe, found: Match) -> Match:
+    """The match with the photo that a person should compare with."""
+    query = select(Reference.id, Reference.template).where(
+        Reference.target_id == found.target_id, Reference.in_template.is_(True)
+    )
+    rows = session.execute(query).all()
+    if not rows:
+        return found
+    templates = unpack_many({reference_place(row.id): row.template for row in rows}, keyring)
+    return replace(found, reference_id=rows[int(np.argmax(templates @ probe.template))].id)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from redis import Redis
 
+from lookout.errors import SealError, UnavailableError
 from lookout.faces.manifest import EmbedderContract
 from lookout.faces.models import embedder_contract, load_embedder
+from lookout.sealing import Keyring, keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
 from lookout.stores.crops import Crops
+from lookout.stores.dead_letters import DeadLetters
 from lookout.stores.index import prepare_index, update_index
 from lookout.stores.redis import connect
 from lookout.stores.registry import Registry
@@ -28,6 +31,15 @@ class Parts:
         self.settings = settings
 
     @cached_property
+    def keyring(self) -> Keyring:
+        """The keys of all that is sealed.
+
+        Raises:
+            BadInputError: they are missing, or are none.
+        """
+        return keyring(self.settings)
+
+    @cached_property
     def redis(self) -> Redis:
         """Redis."""
         return connect(self.settings)
@@ -35,7 +47,12 @@ class Parts:
     @cached_property
     def crops(self) -> Crops:
         """The crops in Redis."""
-        return Crops(self.redis)
+        return Crops(self.redis, self.keyring)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """The messages that keep failing."""
+        return DeadLetters(self.redis)
 
     @cached_property
     def registry(self) -> Registry:
@@ -48,20 +65,24 @@ class Parts:
         return Vectors(self.settings.milvus_uri)
 
     @cached_property
-    def references(self) -> Vectors:
-        """Milvus, with all references in it: nobody is matched against half a watchlist at a start.
+    def watchlists(self) -> Vectors:
+        """Milvus, with all targets in it: nobody is matched against half a watchlist at a start.
 
         Raises:
-            UnavailableError: Milvus or the registry does not answer.
+            UnavailableError: Milvus or the registry does not answer, or a template cannot be decrypted.
         """
         prepare_index(self.registry, self.vectors, self.settings.embedder, self.contract.dimension)
-        update_index(self.registry, self.vectors, self.settings.embedder)
+        try:
+            update_index(self.registry, self.vectors, self.keyring, self.settings.embedder)
+        except SealError as error:
+            # No fault of the crops that wait: they must not become dead letters.
+            raise UnavailableError(f"the watchlists cannot be read: {error}") from error
         return self.vectors
 
     @cached_property
     def blobs(self) -> Blobs:
         """The pictures."""
-        return Blobs(self.settings.blobs)
+        return Blobs(self.settings.blobs, self.keyring)
 
     @cached_property
     def contract(self) -> EmbedderContract:

@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from lookout.clock import now_us, to_datetime
 from lookout.faces.embedder import normalised
 from lookout.messages import Crop
+from lookout.sealing import Keyring
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Sighting, StoredCrop
-from lookout.stores.templates import pack, unpack
+from lookout.stores.templates import pack, sighting_place, unpack
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +41,7 @@ class Seen:
     template: NDArray[np.float32]
 
 
-def fold(registry: Registry, embedded: Iterable[EmbeddedCrop]) -> list[Seen]:
+def fold(registry: Registry, keyring: Keyring, embedded: Iterable[EmbeddedCrop]) -> list[Seen]:
     """Group crops by track, leave out what is stored already, and fold the rest into the tracks' templates."""
     tracks: dict[str, list[EmbeddedCrop]] = {}
     for one in sorted(embedded, key=lambda one: (one.crop.track_id, one.crop.captured_at_us)):
@@ -52,26 +53,27 @@ def fold(registry: Registry, embedded: Iterable[EmbeddedCrop]) -> list[Seen]:
     seen = []
     for track, crops in tracks.items():
         new = [one for one in crops if one.crop.id not in stored]
-        known = [unpack(sums[track])] if track in sums else []
+        known = [unpack(sums[track], keyring, sighting_place(track))] if track in sums else []
         total = sum([*known, *map(_weighted, new)], np.float32(0))
         seen.append(Seen(track, new, normalised(np.asarray(total, np.float32))))
     return seen
 
 
 def template_sums(registry: Registry, tracks: Iterable[str]) -> dict[str, bytes]:
-    """The sightings' sums of embeddings as they are stored; without those that are not."""
+    """The sightings' sums of embeddings as they are stored, sealed; without those that are not."""
     with registry.reading() as session:
         rows = session.execute(select(Sighting.id, Sighting.template_sum).where(Sighting.id.in_(tracks)))
         return {row.id: row.template_sum for row in rows}
 
 
-def store(session: Session, seen: Seen, blobs: dict[str, str | None], model: str) -> bool:
+def store(session: Session, keyring: Keyring, seen: Seen, blobs: dict[str, str | None], model: str) -> bool:
     """Write a track's new crops and its sighting; returns whether the sighting is new.
 
     Raises:
         sqlalchemy.exc.IntegrityError: another worker wrote the same crop or sighting meanwhile; begin again.
     """
     first, last = seen.crops[0].crop, seen.crops[-1].crop
+    place = sighting_place(seen.track_id)
     sighting = session.get(Sighting, seen.track_id, with_for_update=True)
     is_new = sighting is None
     if sighting is None:
@@ -82,12 +84,12 @@ def store(session: Session, seen: Seen, blobs: dict[str, str | None], model: str
             started_at_us=first.track_started_at_us,
             ended_at_us=last.track_seen_at_us,
             model=model,
-            template_sum=pack(np.zeros_like(seen.template)),
+            template_sum=pack(np.zeros_like(seen.template), keyring, place),
             best_quality=0.0,
             created_at_us=now_us(),
         )
         session.add(sighting)
-    total = unpack(sighting.template_sum)
+    total = unpack(sighting.template_sum, keyring, place)
     for one in seen.crops:
         crop = one.crop
         total = total + _weighted(one)
@@ -105,7 +107,7 @@ def store(session: Session, seen: Seen, blobs: dict[str, str | None], model: str
                 blob=blobs.get(crop.id),
             )
         )
-    sighting.template_sum = pack(total)
+    sighting.template_sum = pack(total, keyring, place)
     session.flush()
     return is_new
 

@@ -19,7 +19,9 @@ from lookout.queue import (
     CLOSE_EPISODES,
     DELIVER,
     EMBED_CROPS,
+    PUBLISH_CAMERAS,
     RELAY_DELIVERIES,
+    TIDY,
     UPDATE_INDEX,
 )
 from workers import deliveries, maintenance
@@ -50,7 +52,7 @@ def register(app: Celery, parts: Parts) -> None:
     @app.task(name=DELIVER)
     def deliver(delivery_id: str) -> None:
         with maintenance.left_to_the_next():
-            deliveries.deliver(parts.registry, delivery_id)
+            deliveries.deliver(parts.registry, parts.keyring, delivery_id)
 
     @app.task(name=CLOSE_EPISODES)
     def close_episodes() -> None:
@@ -64,9 +66,17 @@ def register(app: Celery, parts: Parts) -> None:
     def bring_index_up_to_date() -> None:
         maintenance.bring_index_up_to_date(parts)
 
+    @app.task(name=PUBLISH_CAMERAS)
+    def tell_cameras() -> None:
+        maintenance.tell_cameras(parts)
+
+    @app.task(name=TIDY)
+    def tidy() -> None:
+        maintenance.tidy(parts)
+
 
 #: Housekeeping and how often it runs, in seconds.
-SCHEDULE = {CLOSE_EPISODES: 1.0, RELAY_DELIVERIES: 1.0, UPDATE_INDEX: 1.0}
+SCHEDULE = {CLOSE_EPISODES: 1.0, RELAY_DELIVERIES: 1.0, UPDATE_INDEX: 1.0, PUBLISH_CAMERAS: 1.0, TIDY: 600.0}
 
 
 def work_off(app: Celery, parts: Parts, message_id: str, ids: list[str]) -> None:
@@ -75,7 +85,7 @@ def work_off(app: Celery, parts: Parts, message_id: str, ids: list[str]) -> None
     Raises:
         Exception: it failed, and is worth another attempt.
     """
-    attempts = patiently(parts.crops.count_attempt, message_id)
+    attempts = patiently(parts.dead_letters.count_attempt, message_id)
     if attempts > MAX_ATTEMPTS:
         give_up(app, parts, message_id, ids, "it took its worker down each time", attempts - 1)
         return
@@ -84,7 +94,7 @@ def work_off(app: Celery, parts: Parts, message_id: str, ids: list[str]) -> None
         patiently(process_crops, parts, ids)
     except UnavailableError:
         with contextlib.suppress(UnavailableError):
-            parts.crops.forget_attempts(message_id)
+            parts.dead_letters.forget_attempts(message_id)
         raise
     except Exception as error:
         log.exception("message %s failed (attempt %d)", message_id, attempts)
@@ -100,7 +110,7 @@ def give_up(app: Celery, parts: Parts, message_id: str, ids: list[str], error: s
         for crop_id in ids:
             app.send_task(EMBED_CROPS, args=[[crop_id]], retry=False)
         return
-    parts.crops.bury(
+    parts.dead_letters.bury(
         DeadLetter(id=message_id, crop_ids=ids, error=error[:500], attempts=attempts, failed_at_us=now_us())
     )
     CROPS_FAILED.inc(len(ids))

@@ -23,13 +23,14 @@ from deploy.local.parts import free_ports, listens
 from deploy.local.supervisor import Child
 from deploy.local.system import TICK_S, LocalSystem, only_one, until_signalled
 from lookout.clock import now_us
-from lookout.faces.models import asset_cache, load_detector, load_embedder
+from lookout.faces.models import asset_cache, embedder_contract, load_detector, load_embedder
 from lookout.logging import configure_logging
+from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Watchlist
-from lookout.targets import add_target, read_photos
+from lookout.targets import Model, add_target, read_photos
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,16 @@ def run(settings: Settings, *, seconds: float | None, as_json: bool) -> int:
         with console.status("preparing models and clips (the first time takes a minute)"):
             rtsp, cameras = _cameras(settings, prepare_clips(asset_cache(settings)))
         began = time.monotonic()
-        system = LocalSystem(settings, cameras, more=[rtsp], enrol=lambda registry: _enrol(settings, registry))
+        system = LocalSystem(settings, cameras=cameras, more=[rtsp], enrol=lambda registry: _enrol(settings, registry))
         try:
             with console.status("starting"):
                 system.start(stopping)
+            console.print(
+                f"Open {system.welcome_url or system.endpoints.search_url} in a browser and choose a password: "
+                "you are `admin`.",
+                soft_wrap=True,
+                highlight=False,
+            )
             snapshot = _watch(system, began, seconds, stopping, None if as_json else console)
         finally:
             system.stop()
@@ -86,7 +93,7 @@ def _watch(
             "search": f"{urls.search_url}/metrics",
         }
     )
-    registry, blobs = Registry(system.settings.database), Blobs(system.settings.blobs)
+    registry = Registry(system.settings.database)
     ready = time.monotonic()
     end = None if seconds is None else ready + seconds
     depth_max = 0
@@ -105,7 +112,7 @@ def _watch(
                 meter.read()
                 depth_max = max(depth_max, round(meter.gauge("lookout_queue_depth", queue="crops")))
                 snapshot = read_snapshot(
-                    meter, registry, blobs, system, depth_max, started_s=ready - began, elapsed_s=now - ready
+                    meter, registry, system, depth_max, started_s=ready - began, elapsed_s=now - ready
                 )
                 if live is not None:
                     live.update(render(snapshot))
@@ -141,7 +148,8 @@ def _cameras(settings: Settings, clips: Path) -> tuple[Child, Path]:
 
 def _enrol(settings: Settings, registry: Registry) -> None:
     """Man A by one photo of another day, and five people who are on no camera."""
-    assets, blobs = asset_cache(settings), Blobs(settings.blobs)
+    assets, ring = asset_cache(settings), keyring(settings)
+    blobs = Blobs(settings.blobs, ring)
     detector, embedder = load_detector(settings), load_embedder(settings)
     with registry.transaction() as session:
         session.add(
@@ -154,6 +162,7 @@ def _enrol(settings: Settings, registry: Registry) -> None:
         )
     people: list[tuple[str, str, int | None]] = [(WANTED, "single_face.jpg", None)]
     people += [(f"Person {number}", "multi_face.jpg", number) for number in range(1, OTHERS + 1)]
+    model = Model(settings.embedder, embedder_contract(settings))
     for name, photo, face in people:
         photos = read_photos([assets.media(photo)], detector, embedder, face=face)
-        add_target(registry, blobs, watchlist=WATCHLIST, name=name, photos=photos, model=settings.embedder)
+        add_target(registry, blobs, ring, watchlist=WATCHLIST, name=name, photos=photos, model=model)

@@ -15,7 +15,6 @@ from deploy.local.clips import CLIPS
 from deploy.local.meter import Meter
 from deploy.local.system import LocalSystem
 from lookout.clock import isoformat
-from lookout.stores.blobs import Blobs
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Alert, Sighting, Target
 
@@ -32,7 +31,7 @@ class Snapshot:
     alerts: list[dict[str, Any]]
     queue_depth_max: int
     processes: list[dict[str, Any]]
-    search_url: str
+    page: str
     logs: str
 
     def as_json(self) -> dict[str, Any]:
@@ -52,7 +51,6 @@ class Snapshot:
 def read_snapshot(
     meter: Meter,
     registry: Registry,
-    blobs: Blobs,
     system: LocalSystem,
     queue_depth_max: int,
     *,
@@ -73,11 +71,11 @@ def read_snapshot(
                 "first_captured_at": isoformat(alert.first_captured_at_us),
                 "latency_ms": round(alert.latency_us / 1000),
                 "updates": alert.updates,
-                "crop": blobs.location(alert.crop.blob) if alert.crop.blob else None,
+                "crop": alert.crop_id,
             }
             for alert in session.scalars(
                 select(Alert)
-                .options(joinedload(Alert.target).joinedload(Target.watchlist), joinedload(Alert.crop))
+                .options(joinedload(Alert.target).joinedload(Target.watchlist))
                 .order_by(Alert.stored_at_us)
             )
         ]
@@ -114,7 +112,7 @@ def read_snapshot(
             }
             for child in system.children
         ],
-        search_url=system.endpoints.search_url,
+        page=system.endpoints.search_url,
         logs=str(system.logs),
     )
 
@@ -134,7 +132,6 @@ def render(snapshot: Snapshot) -> Group:
     alerts = Table(
         "target", "camera", "tier", "score", "since", "latency", "better", title="Alerts", title_justify="left"
     )
-    pictures = []
     for alert in snapshot.alerts:
         alerts.add_row(
             f"{alert['target']} ({alert['watchlist']})",
@@ -145,18 +142,16 @@ def render(snapshot: Snapshot) -> Group:
             f"{alert['latency_ms']} ms",
             str(alert["updates"]),
         )
-        pictures.append(Text(f"  {alert['target']}: {alert['crop']}", overflow="fold"))
     crops = snapshot.crops
     processes = ", ".join(f"{one['name']} {one['rss_mb']} MB" for one in snapshot.processes)
     return Group(
         Text(f"Lookout demo, {snapshot.elapsed_s:.0f} s (ready after {snapshot.started_s:.1f} s); Ctrl-C ends it"),
         cameras,
         alerts if snapshot.alerts else Text("no alerts yet"),
-        *pictures,
         Text(
             f"crops {crops['published']} published, {crops['embedded']} embedded, {crops['shed']} shed, "
             f"{crops['failed']} failed; {snapshot.sightings} sightings; queue at most {snapshot.queue_depth_max}"
         ),
         Text(f"memory: {processes}"),
-        Text(f"API {snapshot.search_url}/api/v1/alerts, logs {snapshot.logs}", overflow="fold"),
+        Text(f"page: {snapshot.page}, logs: {snapshot.logs}", overflow="fold"),
     )

@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from deploy.local.supervisor import Child
 from lookout.errors import BadInputError
+from lookout.secret_files import read_or_make, secret_path
 from lookout.settings import Settings, endpoints_path
 
 
@@ -43,9 +44,10 @@ class Ports:
     courier: int
 
     @classmethod
-    def free(cls) -> Ports:
-        """Ports that nothing listens on now."""
-        return cls(*free_ports(6))
+    def free(cls, *, search: int = 0) -> Ports:
+        """Ports that nothing listens on now; the page's is the one given, unless that is 0."""
+        found = cls(*free_ports(6))
+        return replace(found, search=search) if search else found
 
 
 def free_ports(count: int) -> list[int]:
@@ -62,7 +64,7 @@ def free_ports(count: int) -> list[int]:
 
 def endpoints(settings: Settings, ports: Ports) -> Endpoints:
     """Where the parts will listen."""
-    password = _secret(settings.home / "secrets" / "valkey_password")
+    password = _valkey_password(settings)
     return Endpoints(
         redis_url=f"redis://:{password}@127.0.0.1:{ports.valkey}/0",
         milvus_uri=f"http://127.0.0.1:{ports.milvus}",
@@ -99,7 +101,7 @@ def stores(settings: Settings, ports: Ports, found: Endpoints) -> list[Child]:
             [
                 f"port {ports.valkey}",
                 "bind 127.0.0.1",
-                f"requirepass {_secret(settings.home / 'secrets' / 'valkey_password')}",
+                f"requirepass {_valkey_password(settings)}",
                 f'dir "{folder.absolute()}"',
                 "maxmemory 512mb",
                 "maxmemory-policy noeviction",
@@ -159,12 +161,12 @@ def services(ports: Ports, found: Endpoints, env: dict[str, str]) -> list[Child]
     ]
 
 
-def ingest(ports: Ports, found: Endpoints, cameras: Path, env: dict[str, str]) -> Child:
+def ingest(ports: Ports, found: Endpoints, env: dict[str, str]) -> Child:
     """One ingest process."""
     metrics = ("--metrics-host", "127.0.0.1", "--metrics-port", str(ports.ingest))
     return Child(
         "ingest",
-        _lookout("ingest", "--cameras", str(cameras.absolute()), *metrics),
+        _lookout("ingest", *metrics),
         _serves(found.ingest_metrics_url),
         env,
         stop_s=2.5,
@@ -175,12 +177,8 @@ def _lookout(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "lookout", *arguments]
 
 
-def _secret(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-    return path.read_text()
+def _valkey_password(settings: Settings) -> str:
+    return read_or_make(secret_path(settings.home, "valkey_password"), lambda: secrets.token_hex(32))
 
 
 def _answers_ping(url: str) -> bool:

@@ -15,9 +15,14 @@ from pathlib import Path
 
 from deploy.local.parts import Endpoints, Ports, endpoints, ingest, services, stores, write_endpoints
 from deploy.local.supervisor import Child, Supervisor
+from lookout import audit
+from lookout.accounts.users import first_admin
+from lookout.camera_settings import load_cameras
+from lookout.cameras import import_cameras
 from lookout.errors import BadInputError, ConflictError, LookoutError
 from lookout.faces.models import asset_cache
 from lookout.logging import configure_logging
+from lookout.sealing import keyring
 from lookout.settings import Settings, endpoints_path
 from lookout.stores.registry import Registry
 
@@ -28,6 +33,8 @@ TICK_S = 0.1
 STOP_TIMEOUT_S = 10.0
 #: Written when all parts are ready, for `up --detach`.
 READY = "ready"
+#: How the line begins that names the first admin's link.
+FIRST_START = "first start:"
 
 
 class LocalSystem:
@@ -36,14 +43,27 @@ class LocalSystem:
     def __init__(
         self,
         settings: Settings,
-        cameras: Path,
         *,
+        cameras: Path | None = None,
+        port: int = 0,
         more: Sequence[Child] = (),
         enrol: Callable[[Registry], None] | None = None,
     ) -> None:
+        """Lay out the parts.
+
+        Args:
+            settings: whose home they work in.
+            cameras: a camera file to be imported at the start.
+            port: of the page; 0: a free one.
+            more: further processes, started with the stores.
+            enrol: called with the registry before anything starts.
+        """
         self.settings = settings
+        self._cameras = cameras
         self._enrol = enrol
-        self._ports = Ports.free()
+        #: Where the first admin sets a password; empty unless this start made one.
+        self.welcome_url = ""
+        self._ports = Ports.free(search=port)
         self.endpoints: Endpoints = endpoints(settings, self._ports)
         env = {
             "LOOKOUT_HOME": str(settings.home.absolute()),
@@ -55,7 +75,7 @@ class LocalSystem:
         }
         self.stores = Supervisor([stores(settings, self._ports, self.endpoints), more], self.logs)
         self.services = Supervisor(
-            [[*services(self._ports, self.endpoints, env), ingest(self._ports, self.endpoints, cameras, env)]],
+            [[*services(self._ports, self.endpoints, env), ingest(self._ports, self.endpoints, env)]],
             self.logs,
         )
 
@@ -75,12 +95,19 @@ class LocalSystem:
         Raises:
             LookoutError: a part does not become ready; everything is stopped again.
         """
+        keyring(self.settings)  # said here once, not by each service, if it is missing
         assets = asset_cache(self.settings)
-        assets.fetch([self.settings.detector, self.settings.embedder])
+        assets.fetch([self.settings.detector, self.settings.embedder, "htmx.min.js"])
+        cameras = load_cameras(self._cameras) if self._cameras is not None else []
         registry = Registry(self.settings.database)
         registry.migrate()
+        import_cameras(registry, keyring(self.settings), audit.SYSTEM, cameras)
         if self._enrol is not None:
             self._enrol(registry)
+        with registry.transaction() as session:
+            secret = first_admin(session)
+        if secret is not None:
+            self.welcome_url = f"{self.endpoints.search_url}/welcome/{secret}"
         write_endpoints(self.settings.home, self.endpoints)
         try:
             self.stores.start(START_TIMEOUT_S, stopping=stopping)
@@ -150,19 +177,21 @@ def until_signalled() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def up(settings: Settings, *, cameras: Path, detach: bool) -> None:
+def up(settings: Settings, *, cameras: Path | None, port: int, detach: bool) -> None:
     """Run the system until a signal comes; with `detach` in the background, returning when all is ready."""
     if detach:
-        _detach(settings, cameras)
+        _detach(settings, cameras, port)
         return
     configure_logging("up")
     with only_one(settings.home), until_signalled() as stopping:
-        system = LocalSystem(settings, cameras)
+        system = LocalSystem(settings, cameras=cameras, port=port)
         try:
             system.start(stopping)
             if not stopping():
                 (settings.home / "run" / READY).touch()
                 log.info("ready: %s; logs in %s", system.endpoints.search_url, system.logs)
+                if system.welcome_url:
+                    _welcome(system.welcome_url)
             while not stopping():
                 system.tick()
                 time.sleep(TICK_S)
@@ -171,14 +200,22 @@ def up(settings: Settings, *, cameras: Path, detach: bool) -> None:
     log.info("stopped")
 
 
-def _detach(settings: Settings, cameras: Path) -> None:
+def _welcome(url: str) -> None:
+    """Say once where the first admin begins. Not by the log, which may be kept where such a link has no business."""
+    print(f"{FIRST_START} open {url} to set the password of `admin`", flush=True)  # noqa: T201
+
+
+def _detach(settings: Settings, cameras: Path | None, port: int) -> None:
     home = settings.home.absolute()
     (home / "logs").mkdir(parents=True, exist_ok=True)
     log_file = home / "logs" / "up.log"
     with log_file.open("ab") as output:
         begun = output.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", "lookout", "up", "--cameras", str(cameras.absolute())],
+            [
+                *(sys.executable, "-m", "lookout", "up", "--port", str(port)),
+                *(("--cameras", str(cameras.absolute())) if cameras is not None else ()),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -193,6 +230,10 @@ def _detach(settings: Settings, cameras: Path) -> None:
             said = log_file.read_bytes()[begun:].decode("utf-8", "replace").strip()
             raise LookoutError(f"Lookout did not start:\n{said}")
         time.sleep(0.05)
+    said = log_file.read_bytes()[begun:].decode("utf-8", "replace")
+    for line in said.splitlines():
+        if line.startswith(FIRST_START):
+            print(line)  # noqa: T201 - what a start in the foreground shows
 
 
 def down(settings: Settings) -> None:

@@ -7,7 +7,21 @@ import sys
 import typer
 from rich.console import Console
 
-from lookout.cli import dead_letters, doctor, models, services, targets, watchlists
+from lookout.cli import (
+    audit,
+    cameras,
+    dead_letters,
+    doctor,
+    erase,
+    models,
+    openapi,
+    services,
+    targets,
+    tokens,
+    users,
+    watchlists,
+    webhooks,
+)
 from lookout.errors import EXIT_BAD_INPUT, BadInputError, ConflictError, LookoutError, NotFoundError
 
 app = typer.Typer(
@@ -18,10 +32,17 @@ app = typer.Typer(
 )
 services.register(app)
 app.command("doctor")(doctor.doctor)
+app.command("erase")(erase.erase)
 app.add_typer(models.app, name="models")
+app.add_typer(cameras.app, name="cameras")
 app.add_typer(watchlists.app, name="watchlist")
 app.add_typer(targets.app, name="targets")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(users.app, name="users")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(audit.app, name="audit")
+app.command("openapi")(openapi.openapi)
 
 EXIT_FAILED = 1
 

@@ -11,16 +11,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import select
 
 from lookout.errors import LookoutError, UnavailableError
 from lookout.faces.models import asset_cache
 from lookout.health import check_parts
 from lookout.queue import CROPS, backlog
+from lookout.sealing import Keyring, keyring
 from lookout.settings import Settings, endpoints_path
 from lookout.stores.blobs import Blobs
-from lookout.stores.crops import Crops
+from lookout.stores.dead_letters import DeadLetters
 from lookout.stores.redis import connect
 from lookout.stores.registry import Registry
+from lookout.stores.registry.tables import Reference
+from lookout.stores.templates import reference_place, unpack
 from lookout.stores.vectors import Vectors
 
 MIN_FREE_BYTES = 2 * 1024**3
@@ -30,6 +34,7 @@ REMEDIES = {
     "redis": "start it with `lookout up`, or set LOOKOUT_REDIS_URL",
     "milvus": "start it with `lookout up`, or set LOOKOUT_MILVUS_URI",
     "blobs": "make room, or set LOOKOUT_BLOBS_URL",
+    "data keys": "put back the keys that sealed the data, in LOOKOUT_DATA_KEYS or secrets/data_keys in LOOKOUT_HOME",
     "home": "set LOOKOUT_HOME to a folder that you may write",
     "disk": "make room, or set LOOKOUT_HOME to a larger disk",
     "queue": "look into the workers' logs, or start more with `lookout worker`",
@@ -63,11 +68,14 @@ def check_all(settings: Settings) -> Iterator[tuple[str, str | None]]:
     for model in (settings.detector, settings.embedder):
         yield f"model {model}", _fault(lambda model=model: _check_model(assets.find(model) is not None))  # type: ignore[misc]
     redis = connect(settings)
-    yield from check_parts(
-        Registry(settings.database), redis, Vectors(settings.milvus_uri), Blobs(settings.blobs)
-    ).items()
+    registry = Registry(settings.database)
+    # With a key of its own: whether pictures can be stored does not hang on whether those that are there can be opened.
+    blobs = Blobs(settings.blobs, Keyring.parse(Keyring.new_key()))
+    parts = check_parts(registry, redis, Vectors(settings.milvus_uri), blobs)
+    yield from parts.items()
+    yield "data keys", _fault(lambda: _check_keys(settings, None if parts["registry"] else registry))
     yield "queue", _fault(lambda: _check_queue(backlog(redis, CROPS), settings.queue_limit))
-    yield "dead letters", _fault(lambda: _check_letters(len(Crops(redis).dead_letters())))
+    yield "dead letters", _fault(lambda: _check_letters(len(DeadLetters(redis).all())))
 
 
 def _fault(check: Callable[[], None]) -> str | None:
@@ -100,6 +108,17 @@ def _check_disk(home: Path) -> None:
 def _check_model(is_there: bool) -> None:
     if not is_there:
         raise LookoutError("not fetched yet, or damaged")
+
+
+def _check_keys(settings: Settings, registry: Registry | None) -> None:
+    """Find the keys, and open what was sealed last."""
+    ring = keyring(settings)
+    if registry is None:
+        return
+    with registry.reading() as session:
+        newest = session.scalar(select(Reference).order_by(Reference.created_at_us.desc()).limit(1))
+    if newest is not None:
+        unpack(newest.template, ring, reference_place(newest.id))
 
 
 def _check_queue(depth: int, limit: int) -> None:

@@ -13,7 +13,7 @@ from lookout.settings import Settings
 
 MetricsHost = Annotated[str, typer.Option(help="Address that offers /metrics.")]
 MetricsPort = Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 takes a free one.")]
-Cameras = Annotated[Path | None, typer.Option(help="The camera file; cameras.toml in LOOKOUT_HOME if not given.")]
+Cameras = Annotated[Path | None, typer.Option(help="First add the cameras of this file, and change those that differ.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,32 +27,26 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Show nothing, and print a report at the end.")] = False,
 ) -> None:
     """Show Lookout at work on three looping cameras. Exit code 0 only if the right person alone was alerted."""
-    raise typer.Exit(_service("demo")(Settings(), seconds=seconds, as_json=as_json))
+    raise typer.Exit(service("demo")(Settings(), seconds=seconds, as_json=as_json))
 
 
 def up(
     cameras: Cameras = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes a free one.")] = 0,
     detach: Annotated[bool, typer.Option(help="Return when all is ready; `lookout down` stops it.")] = False,
 ) -> None:
     """Run everything on this machine, watching your own cameras."""
-    settings = Settings()
-    _service("up")(settings, cameras=cameras or settings.home / "cameras.toml", detach=detach)
+    service("up")(Settings(), cameras=cameras, port=port, detach=detach)
 
 
 def down() -> None:
     """Stop what `lookout up --detach` started."""
-    _service("down")(Settings())
+    service("down")(Settings())
 
 
-def ingest(cameras: Cameras = None, metrics_host: MetricsHost = "127.0.0.1", metrics_port: MetricsPort = 0) -> None:
+def ingest(metrics_host: MetricsHost = "127.0.0.1", metrics_port: MetricsPort = 0) -> None:
     """Watch cameras and publish face crops. Start several, and they share the cameras."""
-    settings = Settings()
-    _service("ingest")(
-        settings,
-        cameras_file=cameras or settings.home / "cameras.toml",
-        metrics_host=metrics_host,
-        metrics_port=metrics_port,
-    )
+    service("ingest")(Settings(), metrics_host=metrics_host, metrics_port=metrics_port)
 
 
 def worker(
@@ -62,7 +56,7 @@ def worker(
     metrics_port: MetricsPort = 0,
 ) -> None:
     """Embed and match crops, store sightings and alerts, deliver webhooks, keep house. Start as many as you like."""
-    _service("worker")(
+    service("worker")(
         Settings(),
         queues=[queue.strip() for queue in queues.split(",")],
         concurrency=concurrency,
@@ -76,7 +70,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
 ) -> None:
     """Serve the HTTP API."""
-    _service("serve")(Settings(), host=host, port=port)
+    service("serve")(Settings(), host=host, port=port)
 
 
 def migrate() -> None:
@@ -86,7 +80,12 @@ def migrate() -> None:
     Registry(Settings().database).migrate()
 
 
-def _service(name: str) -> Any:
+def service(name: str) -> Any:
+    """What starts a room, or asks something of it.
+
+    Raises:
+        LookoutError: it is not installed.
+    """
     found = entry_points(group="lookout.services", name=name)
     if not found:
         raise LookoutError(f"the service {name} is not installed here.")

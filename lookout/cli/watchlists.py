@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import secrets
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 
-from lookout.cli.context import open_registry
-from lookout.clock import now_us
-from lookout.errors import BadInputError, ConflictError
+from lookout import watchlists
+from lookout.cli.context import cli_actor, open_registry
 from lookout.faces.models import embedder_contract
+from lookout.sealing import keyring
 from lookout.settings import Settings
-from lookout.stores.registry.tables import Target, Watchlist, Webhook, new_id
+from lookout.targets.people import ListedWatchlist
+from lookout.targets.people import list_watchlists as listed_watchlists
 from lookout.thresholds import thresholds
+from lookout.webhooks import create_webhook
 
 app = typer.Typer(
     no_args_is_help=True, help="Watchlists: named sets of targets, each with its purpose and legal basis."
@@ -29,81 +28,95 @@ Threshold = Annotated[
     float | None,
     typer.Option(min=-1, max=1, help="Cosine that opens an alert of this tier; the model's own if not given."),
 ]
+Name = Annotated[str, typer.Argument(help="Its name.")]
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Its name.")],
+    name: Name,
     purpose: Annotated[str, typer.Option(help="What people are looked for.")],
     legal_basis: Annotated[str, typer.Option(help="What allows it.")],
+    authorised_by: Annotated[str, typer.Option(help="Who has decided so.")] = "",
+    review_on: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="When somebody must look whether it is still needed.")
+    ] = None,
     possible: Threshold = None,
     likely: Threshold = None,
     camera_group: Annotated[
         list[str] | None, typer.Option(help="Only on this group; repeat for more. All if not given.")
     ] = None,
+    two_persons: Annotated[
+        list[str] | None, typer.Option(help="Tier whose alerts two persons must judge alike; repeat for both.")
+    ] = None,
+    reason_required: Annotated[bool, typer.Option(help="Who looks at a target or judges must say why.")] = False,
+    retention_days: Annotated[int, typer.Option(help="How long its alerts are kept.")] = 30,
     webhook: Annotated[
         list[str] | None, typer.Option(help="URL that gets its alerts, signed; repeat for more.")
     ] = None,
 ) -> None:
     """Make a watchlist. Each webhook's signing secret is shown once, here."""
-    for field, text, longest in (("name", name, 100), ("purpose", purpose, 1000), ("legal basis", legal_basis, 1000)):
-        if not text.strip() or len(text) > longest:
-            raise BadInputError(f"the {field} of a watchlist has 1 to {longest} characters.")
     settings = Settings()
-    watchlist = Watchlist(
-        id=new_id(),
+    contract = embedder_contract(settings)
+    given = watchlists.WatchlistFields(
         name=name,
         purpose=purpose,
         legal_basis=legal_basis,
+        authorised_by=authorised_by,
+        review_on=review_on.date() if review_on else None,
         possible_threshold=possible,
         likely_threshold=likely,
         camera_groups=camera_group or [],
-        created_at_us=now_us(),
+        two_person_tiers=two_persons or [],
+        reason_required=reason_required,
+        retention_days=retention_days,
     )
-    limits = thresholds(watchlist, embedder_contract(settings))
-    if limits.likely < limits.possible:
-        raise BadInputError(
-            f"`likely` (from {limits.likely:.2f}) must not be below `possible` (from {limits.possible:.2f})."
-        )
-    hooks = [_webhook(watchlist.id, url) for url in dict.fromkeys(webhook or [])]
-    try:
-        with open_registry(settings) as registry, registry.transaction() as session:
-            session.add(watchlist)
-            session.flush()
-            session.add_all(hooks)
-    except IntegrityError as error:
-        raise ConflictError(f"there is a watchlist {name} already; choose another name.") from error
+    with open_registry(settings) as registry, registry.transaction() as session:
+        made = watchlists.create_watchlist(session, cli_actor(), given, contract)
+        # Without webhooks nothing is sealed, and no keys are asked for.
+        urls = dict.fromkeys(webhook or [])
+        hooks = [create_webhook(session, cli_actor(), keyring(settings), made, url) for url in urls]
+    limits = thresholds(made, contract)
     console = Console(soft_wrap=True)
-    console.print(f"watchlist {name} made: possible from {limits.possible:.2f}, likely from {limits.likely:.2f}")
-    for hook in hooks:
-        console.print(f"webhook {hook.url}: verify its messages with {hook.secret} (shown only now)")
+    console.print(f"watchlist {made.name} made: possible from {limits.possible:.2f}, likely from {limits.likely:.2f}")
+    for hook, secret in hooks:
+        console.print(f"webhook {hook.url}: verify its messages with {secret} (shown only now)")
+
+
+@app.command()
+def archive(name: Name) -> None:
+    """Take a watchlist out of use. Nobody on it is matched any more; nothing of it is lost."""
+    with open_registry(Settings()) as registry, registry.transaction() as session:
+        found = watchlists.find_watchlist(session, name, lock=True)
+        watchlists.archive_watchlist(session, cli_actor(), found)
+    typer.echo(f"watchlist {name} is archived; `lookout watchlist restore` puts it to use again")
+
+
+@app.command()
+def restore(name: Name) -> None:
+    """Put an archived watchlist to use again."""
+    with open_registry(Settings()) as registry, registry.transaction() as session:
+        found = watchlists.find_watchlist(session, name, lock=True)
+        watchlists.restore_watchlist(session, cli_actor(), found)
+    typer.echo(f"watchlist {name} is in use again")
 
 
 @app.command("list")
-def list_watchlists(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_watchlists(
+    archived: Annotated[bool, typer.Option("--archived", help="Show those out of use, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Show all watchlists."""
     settings = Settings()
     contract = embedder_contract(settings)
     with open_registry(settings) as registry, registry.reading() as session:
-        rows: list[dict[str, Any]] = []
-        for watchlist, targets in session.execute(
-            select(Watchlist, func.count(Target.id)).outerjoin(Target).group_by(Watchlist.id).order_by(Watchlist.name)
-        ):
-            limits = thresholds(watchlist, contract)
-            rows.append(
-                {
-                    "name": watchlist.name,
-                    "purpose": watchlist.purpose,
-                    "legal_basis": watchlist.legal_basis,
-                    "targets": targets,
-                    "thresholds": {"possible": limits.possible, "likely": limits.likely},
-                    "camera_groups": watchlist.camera_groups,
-                }
-            )
+        rows = []
+        for listed in listed_watchlists(session, None, archived=archived):
+            limits = thresholds(listed.watchlist, contract)
+            rows.append(_row(listed, limits.possible, limits.likely))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table("name", "targets", "purpose", "legal basis", "possible", "likely", "camera groups")
+    table = Table("name", "targets", "purpose", "legal basis", "possible", "likely", "camera groups", "state")
     for row in rows:
         table.add_row(
             row["name"],
@@ -113,18 +126,22 @@ def list_watchlists(as_json: Annotated[bool, typer.Option("--json", help="Print 
             f"{row['thresholds']['possible']:.2f}",
             f"{row['thresholds']['likely']:.2f}",
             ", ".join(row["camera_groups"]) or "all",
+            "archived" if row["archived"] else "review overdue" if row["review_overdue"] else "in use",
         )
     Console().print(table if rows else "no watchlists yet; make one with `lookout watchlist create`")
 
 
-def _webhook(watchlist_id: str, url: str) -> Webhook:
-    import httpx2
-
-    try:
-        parts = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
-        raise BadInputError(f"{url} is no URL: {error}.") from error
-    if parts.scheme not in ("http", "https") or not parts.host:
-        raise BadInputError(f"{url} is no URL of a webhook: it begins with https:// or http://.")
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    return Webhook(id=new_id(), watchlist_id=watchlist_id, url=url, secret=secret, created_at_us=now_us())
+def _row(listed: ListedWatchlist, possible: float, likely: float) -> dict[str, Any]:
+    watchlist = listed.watchlist
+    return {
+        "id": watchlist.id,
+        "name": watchlist.name,
+        "purpose": watchlist.purpose,
+        "legal_basis": watchlist.legal_basis,
+        "targets": listed.targets,
+        "thresholds": {"possible": possible, "likely": likely},
+        "camera_groups": watchlist.camera_groups,
+        "review_on": watchlist.review_on.isoformat() if watchlist.review_on else None,
+        "review_overdue": listed.overdue,
+        "archived": watchlist.archived_at_us is not None,
+    }

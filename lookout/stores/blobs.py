@@ -1,4 +1,4 @@
-"""Pictures as files: a folder, a volume or S3, by fsspec."""
+"""Pictures as sealed files: a folder, a volume or S3, by fsspec."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import uuid
 import fsspec
 
 from lookout.errors import NotFoundError, UnavailableError
+from lookout.sealing import Keyring
 
 
 class Blobs:
-    """Pictures under names like `crops/2026-11-01/….jpg`."""
+    """Pictures under names like `crops/2026-11-01/….jpg`, each sealed for its name."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keyring: Keyring) -> None:
         self.url = url
+        self._keyring = keyring
         self._files, self._root = fsspec.core.url_to_fs(url)
         #: A plain folder can leave half a file behind; object stores show a file only when it is whole.
         self._local = self._files.protocol in ("file", ("file", "local"))
@@ -25,12 +27,13 @@ class Blobs:
         Raises:
             UnavailableError: the store is full, or cannot be written.
         """
+        sealed = self._keyring.seal(data, name)
         path = self._path(name)
         part = f"{path}.{uuid.uuid4().hex}.part" if self._local else path
         try:
             self._files.makedirs(self._files._parent(path), exist_ok=True)
             try:
-                self._files.pipe_file(part, data)
+                self._files.pipe_file(part, sealed)
                 if part != path:
                     self._files.mv(part, path)
             except OSError:
@@ -47,14 +50,16 @@ class Blobs:
 
         Raises:
             NotFoundError: there is none of that name.
+            SealError: it cannot be decrypted.
+            UnavailableError: the store cannot be read.
         """
         try:
-            data: bytes = self._files.cat_file(self._path(name))
+            sealed: bytes = self._files.cat_file(self._path(name))
         except FileNotFoundError as error:
             raise NotFoundError(f"the blob store has no {name}.") from error
         except OSError as error:
             raise UnavailableError(f"the blob store {self.url} cannot be read: {error}.") from error
-        return data
+        return self._keyring.open(sealed, name)
 
     def delete(self, name: str) -> None:
         """Remove a picture; one that is not there does no harm."""
@@ -73,11 +78,6 @@ class Blobs:
         """
         self.write("health", b"ok")
         self.delete("health")
-
-    def location(self, name: str) -> str:
-        """Where a picture lies, for people: a path, or a URL."""
-        path = self._path(name)
-        return path if self._local else str(self._files.unstrip_protocol(path))
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -1,94 +1,77 @@
-"""Crops on their way from ingest to the workers, in Redis, and the dead letters of those that failed."""
+"""Crops on their way from ingest to the workers, and the frames they were cut from, in Redis."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from redis import Redis
-from redis.exceptions import RedisError
 
 from lookout.clock import now_us
-from lookout.errors import UnavailableError
-from lookout.messages import Crop, DeadLetter
+from lookout.messages import Crop
+from lookout.sealing import Keyring
+from lookout.stores.redis import redis_errors
 
 #: Crops are kept longer than their deadline, so that a late one is seen and counted as late, not as missing.
 KEEP_LATE_S = 60
-#: How long the attempts of a message are remembered.
-KEEP_ATTEMPTS_S = 600
-#: Crops of a dead letter wait this long for somebody to look; then privacy wins.
-KEEP_DEAD_S = 24 * 3600
-MAX_DEAD_LETTERS = 1000
 
-_DEAD = "dead_letters"
-_crops = msgspec.msgpack.Decoder(Crop)
-_letters = msgspec.msgpack.Decoder(DeadLetter)
+_decoder = msgspec.msgpack.Decoder(Crop)
 _encoder = msgspec.msgpack.Encoder()
 
 
 class Crops:
-    """The crops in Redis."""
+    """The crops in Redis, each sealed for its key: Redis writes them to disk."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, keyring: Keyring) -> None:
         self._redis = redis
+        self._keyring = keyring
 
     def put(self, crops: Sequence[Crop]) -> None:
         """Store crops until they are embedded, or `KEEP_LATE_S` after their deadline."""
         now = now_us()
-        with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             for crop in crops:
-                left_s = max(0, crop.deadline_us - now) // 1_000_000
-                pipe.set(_key(crop.id), _encoder.encode(crop), ex=left_s + KEEP_LATE_S)
+                key = crop_key(crop.id)
+                pipe.set(key, self._keyring.seal(_encoder.encode(crop), key), ex=_keep_s(crop.deadline_us, now))
             pipe.execute()
 
     def get(self, ids: Sequence[str]) -> list[Crop | None]:
-        """Fetch crops in the order of their ids; None where one is gone."""
-        with _redis_errors():
-            found = self._redis.mget([_key(crop_id) for crop_id in ids]) if ids else []
-        return [_crops.decode(data) if isinstance(data, bytes) else None for data in found]
+        """Fetch crops in the order of their ids; None where one is gone.
 
-    def remove(self, ids: Sequence[str]) -> None:
-        """Forget crops whose results are stored."""
-        if ids:
-            with _redis_errors():
-                self._redis.unlink(*map(_key, ids))
+        Raises:
+            SealError: one cannot be decrypted.
+        """
+        keys = [crop_key(crop_id) for crop_id in ids]
+        with redis_errors():
+            found = self._redis.mget(keys) if keys else []
+        return [
+            _decoder.decode(self._keyring.open(sealed, key)) if isinstance(sealed, bytes) else None
+            for key, sealed in zip(keys, found, strict=True)
+        ]
 
-    def count_attempt(self, message_id: str) -> int:
-        """Count that a message is tried once more; also when the attempt before took its process down."""
-        key = _attempts(message_id)
-        with _redis_errors(), self._redis.pipeline() as pipe:
-            pipe.incr(key)
-            pipe.expire(key, KEEP_ATTEMPTS_S)
-            return int(pipe.execute()[0])
+    def put_frame(self, frame_id: str, jpeg: bytes, deadline_us: int) -> None:
+        """Store the whole frame of crops, reduced, as long as a crop of that deadline."""
+        key = frame_key(frame_id)
+        with redis_errors():
+            self._redis.set(key, self._keyring.seal(jpeg, key), ex=_keep_s(deadline_us, now_us()))
 
-    def forget_attempts(self, message_id: str) -> None:
-        """Count a message's attempts from the beginning: it was not what failed."""
-        with _redis_errors():
-            self._redis.delete(_attempts(message_id))
+    def get_frame(self, frame_id: str) -> bytes | None:
+        """The frame of a crop as JPEG; None where it is gone, or never came.
 
-    def bury(self, letter: DeadLetter) -> None:
-        """Put a message on the list of dead letters, and keep its crops for a look."""
-        with _redis_errors(), self._redis.pipeline() as pipe:
-            pipe.hset(_DEAD, letter.id, _encoder.encode(letter))
-            pipe.delete(_attempts(letter.id))
-            for crop_id in letter.crop_ids:
-                pipe.expire(_key(crop_id), KEEP_DEAD_S)
-            pipe.execute()
-            letters = self.dead_letters()
-            for old in letters[: max(0, len(letters) - MAX_DEAD_LETTERS)]:
-                self.exhume(old.id)
+        Raises:
+            SealError: it cannot be decrypted.
+        """
+        key = frame_key(frame_id)
+        with redis_errors():
+            sealed = self._redis.get(key)
+        return self._keyring.open(sealed, key) if isinstance(sealed, bytes) else None
 
-    def dead_letters(self) -> list[DeadLetter]:
-        """All dead letters, oldest first."""
-        with _redis_errors():
-            letters = [_letters.decode(data) for data in self._redis.hvals(_DEAD) if isinstance(data, bytes)]
-        return sorted(letters, key=lambda letter: letter.failed_at_us)
-
-    def exhume(self, letter_id: str) -> None:
-        """Take a message off the list of dead letters."""
-        with _redis_errors():
-            self._redis.hdel(_DEAD, letter_id)
+    def remove(self, ids: Sequence[str], frames: Iterable[str] = ()) -> None:
+        """Forget crops whose results are stored, and the frames that they were cut from."""
+        keys = [*map(crop_key, ids), *map(frame_key, frames)]
+        if keys:
+            with redis_errors():
+                self._redis.unlink(*keys)
 
     def renew_deadlines(self, ids: Sequence[str], deadline_us: int) -> list[str]:
         """Give crops of a dead letter a new deadline, for a replay; returns the ids of those still there."""
@@ -97,17 +80,15 @@ class Crops:
         return [crop.id for crop in crops]
 
 
-def _key(crop_id: str) -> str:
+def crop_key(crop_id: str) -> str:
+    """A crop's key in Redis."""
     return f"crop:{crop_id}"
 
 
-def _attempts(message_id: str) -> str:
-    return f"attempts:{message_id}"
+def frame_key(frame_id: str) -> str:
+    """A frame's key in Redis."""
+    return f"frame:{frame_id}"
 
 
-@contextlib.contextmanager
-def _redis_errors() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise UnavailableError(f"Redis does not answer: {error}") from error
+def _keep_s(deadline_us: int, now: int) -> int:
+    return max(0, deadline_us - now) // 1_000_000 + KEEP_LATE_S

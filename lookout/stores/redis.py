@@ -1,9 +1,14 @@
-"""One way to connect to Redis."""
+"""One way to connect to Redis, and one error when it is away."""
 
 from __future__ import annotations
 
-from redis import Redis
+import contextlib
+from collections.abc import Iterator
 
+from redis import Redis
+from redis.exceptions import RedisError
+
+from lookout.errors import UnavailableError
 from lookout.settings import Settings
 
 
@@ -15,3 +20,12 @@ def connect(settings: Settings) -> Redis:
         socket_connect_timeout=2,
         health_check_interval=10,
     )
+
+
+@contextlib.contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turn errors of Redis into `UnavailableError`."""
+    try:
+        yield
+    except RedisError as error:
+        raise UnavailableError(f"Redis does not answer: {error}") from error

@@ -1,7 +1,8 @@
 """Templates in Milvus: an index that can be rebuilt from the registry at any time.
 
-Each model has its own two collections, `references_<model>` and `sightings_<model>`; services read and write through
-the aliases `references` and `sightings`, so that a switch of models is one step.
+Each model has its own two collections, `targets_<model>` and `sightings_<model>`; services read and write through
+the aliases `targets` and `sightings`, so that a switch of models is one step. A target has one row, its combined
+template; a sighting has one, too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-REFERENCES = "references"
+TARGETS = "targets"
 SIGHTINGS = "sightings"
 ID_LENGTH = 64
 #: Milvus takes at most 64 MB a request: 5,000 templates of 512 floats are 10 MB.
@@ -39,14 +40,14 @@ GRPC_OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A reference that resembles a template.
+    """A target or a sighting that resembles a template.
 
     Attributes:
-        reference_id: its id in the registry, which decides whether it still exists.
+        id: its id in the registry, which decides whether it still exists.
         score: cosine, -1..1.
     """
 
-    reference_id: str
+    id: str
     score: float
 
 
@@ -61,15 +62,15 @@ class Vectors:
         """Make the model's collections if they are missing, and point the aliases at them.
 
         Returns:
-            Whether references were made anew, so that the registry must fill them.
+            Whether the targets' was made anew, so that the registry must fill them.
         """
         made = False
         with self._milvus() as client:
-            for alias in (REFERENCES, SIGHTINGS):
+            for alias in (TARGETS, SIGHTINGS):
                 collection = collection_name(alias, model)
                 if not client.has_collection(collection):
                     self._create(client, collection, dimension)
-                    made |= alias == REFERENCES
+                    made |= alias == TARGETS
                 client.load_collection(collection)
                 _point(client, alias, collection)
         return made
@@ -91,13 +92,20 @@ class Vectors:
             for start in range(0, len(ids), ROWS_PER_REQUEST):
                 client.delete(alias, ids=list(ids[start : start + ROWS_PER_REQUEST]), timeout=REQUEST_TIMEOUT_S)
 
-    def search_references(self, templates: Floats, limit: int) -> list[list[Hit]]:
-        """The `limit` references most alike to each template of `(N, D)`, best first, in one request."""
+    def search_targets(self, templates: Floats, limit: int) -> list[list[Hit]]:
+        """The `limit` targets most alike to each template of `(N, D)`, best first, in one request."""
+        return self._search(TARGETS, templates, limit)
+
+    def search_sightings(self, templates: Floats, limit: int) -> list[list[Hit]]:
+        """The `limit` sightings most alike to each template of `(N, D)`, best first, in one request."""
+        return self._search(SIGHTINGS, templates, limit)
+
+    def _search(self, alias: str, templates: Floats, limit: int) -> list[list[Hit]]:
         if not len(templates):
             return []
         with self._milvus() as client:
             found = client.search(
-                REFERENCES,
+                alias,
                 data=list(templates),
                 limit=limit,
                 anns_field="template",

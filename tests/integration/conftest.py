@@ -13,6 +13,8 @@ from sqlalchemy.engine import make_url
 
 from lookout.faces.assets import AssetCache
 from lookout.faces.embedder import Embedder
+from lookout.sealing import Keyring
+from lookout.secret_files import read_or_make, secret_path
 from lookout.settings import Settings
 from lookout.stores.registry import Registry
 from tests import servers
@@ -86,6 +88,8 @@ def workplace(
     embedder: Embedder,
 ) -> Iterator[Workplace]:
     """What a worker works with: an empty registry of each kind, an empty Valkey, Milvus, and nobody enrolled."""
+    # Put there, as where a database is named no keys are made.
+    read_or_make(secret_path(tmp_path, "data_keys"), Keyring.new_key)
     settings = Settings(
         home=tmp_path,
         redis_url=SecretStr(valkey_server.url),

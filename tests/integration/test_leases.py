@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -19,14 +19,26 @@ from tests.servers import wait_until
 
 CAMERAS = ["entrance", "lobby", "yard"]
 
-Join = Callable[..., Leases]
+
+class Process(Leases):
+    """A process that is told of some cameras."""
+
+    def __init__(self, redis: Redis, cameras: Collection[str]) -> None:
+        super().__init__(redis)
+        self.cameras = cameras
+
+    def tick_once(self) -> set[str]:
+        return self.tick(self.cameras)
 
 
-def settle(*processes: Leases) -> list[int]:
+Join = Callable[..., Process]
+
+
+def settle(*processes: Process) -> list[int]:
     """Let processes tick until nothing changes; returns how many cameras each holds, the most first."""
     before: list[set[str]] = []
     for _ in range(10):
-        now = [process.tick() for process in processes]
+        now = [process.tick_once() for process in processes]
         assert not any(a & b for a, b in combinations(now, 2)), "no camera is held by two"
         if now == before:
             return sorted(map(len, now), reverse=True)
@@ -34,7 +46,7 @@ def settle(*processes: Leases) -> list[int]:
     raise AssertionError(f"they do not settle: {before}")
 
 
-def watched(*processes: Leases) -> list[str]:
+def watched(*processes: Process) -> list[str]:
     return sorted(camera for process in processes for camera in process.held)
 
 
@@ -43,8 +55,8 @@ def join(valkey_server: servers.Server, redis: Redis) -> Iterator[Join]:
     """Start another process, with a connection of its own."""
     with contextlib.ExitStack() as connections:
 
-        def start(cameras: list[str] = CAMERAS) -> Leases:
-            return Leases(connections.enter_context(Redis.from_url(valkey_server.url)), cameras)
+        def start(cameras: list[str] = CAMERAS) -> Process:
+            return Process(connections.enter_context(Redis.from_url(valkey_server.url)), cameras)
 
         yield start
 
@@ -96,7 +108,7 @@ def test_a_process_that_dies_is_replaced_within_ten_seconds(join: Join) -> None:
     def second_has_all() -> bool:
         if not ticks or time.monotonic() - ticks[-1] >= TICK_S:
             ticks.append(time.monotonic())
-            assert second.tick() >= kept
+            assert second.tick_once() >= kept
         return second.held == set(CAMERAS)
 
     wait_until(second_has_all, 10, what="the takeover")
@@ -110,7 +122,7 @@ def test_a_clean_end_leaves_the_cameras_at_once(join: Join, redis: Redis) -> Non
     first.release_all()
 
     assert first.held == set()
-    assert second.tick() == set(CAMERAS)
+    assert second.tick_once() == set(CAMERAS)
     second.release_all()
     assert redis.keys("*") == [], "nothing is left behind"
 
@@ -118,11 +130,11 @@ def test_a_clean_end_leaves_the_cameras_at_once(join: Join, redis: Redis) -> Non
 def test_a_process_that_comes_back_after_a_long_pause_gives_way(join: Join, short: float) -> None:
     first, second = join(), join()
     settle(first, second)
-    wait_until(lambda: second.tick() == set(CAMERAS), 5, what="the takeover")
+    wait_until(lambda: second.tick_once() == set(CAMERAS), 5, what="the takeover")
 
     # The first one was suspended, and believes still that it has its cameras.
     assert first.held & second.held
-    first.tick()
+    first.tick_once()
 
     assert not first.held & second.held
     assert settle(first, second) == [2, 1]
@@ -134,7 +146,7 @@ def test_one_that_was_paused_alone_takes_its_cameras_again(join: Join, redis: Re
     settle(first)
     wait_until(lambda: not redis.keys("lease:*"), 5, what="the end of the leases")
 
-    assert first.tick() == set(CAMERAS)
+    assert first.tick_once() == set(CAMERAS)
     assert len(redis.keys("lease:*")) == 3
 
 
@@ -144,7 +156,7 @@ def test_leases_are_held_while_they_are_renewed(join: Join, redis: Redis, short:
     names = {f"lease:camera:{camera}".encode() for camera in CAMERAS}
 
     until = time.monotonic() + 3 * short
-    wait_until(lambda: first.tick() == set(CAMERAS) and time.monotonic() > until, what="time to pass")
+    wait_until(lambda: first.tick_once() == set(CAMERAS) and time.monotonic() > until, what="time to pass")
     assert set(redis.keys("lease:*")) == names
     assert all(0 < int(redis.pttl(name)) <= 1000 * short for name in names)
 
@@ -152,14 +164,14 @@ def test_leases_are_held_while_they_are_renewed(join: Join, redis: Redis, short:
 @pytest.mark.parametrize("forgets", [False, True])
 def test_redis_goes_and_returns(tmp_path: Path, forgets: bool) -> None:
     with servers.valkey(tmp_path) as server, Redis.from_url(server.url) as mine, Redis.from_url(server.url) as other:
-        first, second = Leases(mine, CAMERAS), Leases(other, CAMERAS)
+        first, second = Process(mine, CAMERAS), Process(other, CAMERAS)
         settle(first, second)
         before = first.held, second.held
 
         server.kill()
         began = time.monotonic()
         for _ in range(3):
-            assert (first.tick(), second.tick()) == before, "nobody can take them now"
+            assert (first.tick_once(), second.tick_once()) == before, "nobody can take them now"
         assert time.monotonic() - began < 2, "the main loop has more to do than to wait for Redis"
 
         server.start()
@@ -172,7 +184,7 @@ def test_redis_goes_and_returns(tmp_path: Path, forgets: bool) -> None:
 
 def test_an_end_without_redis(tmp_path: Path) -> None:
     with servers.valkey(tmp_path) as server, Redis.from_url(server.url) as redis:
-        only = Leases(redis, CAMERAS)
+        only = Process(redis, CAMERAS)
         settle(only)
         server.kill()
 

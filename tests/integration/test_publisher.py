@@ -23,11 +23,14 @@ from ingest.publisher import BACKLOG_EVERY_S, BATCH_SIZE, Publisher
 from lookout.clock import now_us
 from lookout.messages import Crop, crop_id, track_id
 from lookout.queue import CROPS, EMBED_CROPS, celery_app
+from lookout.sealing import Keyring
 from lookout.settings import Settings
 from lookout.stores.crops import Crops
 from lookout.stores.redis import connect
 from tests import servers
 from tests.servers import wait_until
+
+KEYRING = Keyring.parse(Keyring.new_key())
 
 
 def crop(track: int, quality: float = 0.8, number: int = 0, *, camera: str = "door") -> Crop:
@@ -73,7 +76,7 @@ class Bench:
         self.outbox = Outbox()
         self.redis = connect(settings)
         self.app: Celery = celery_app(settings)
-        self.publisher = Publisher(self.outbox, self.redis, self.app, queue_limit=queue_limit)
+        self.publisher = Publisher(self.outbox, self.redis, KEYRING, self.app, queue_limit=queue_limit)
         self.stop = threading.Event()
         self._thread = threading.Thread(target=self.publisher.run, args=(self.stop,))
 
@@ -110,7 +113,7 @@ def test_a_message_a_batch_names_the_crops(bench: Bench, redis: Redis) -> None:
 
     ids = [one.id for one in crops]
     assert messages(redis) == [ids[:BATCH_SIZE], ids[BATCH_SIZE : 2 * BATCH_SIZE], ids[2 * BATCH_SIZE :]]
-    assert Crops(redis).get(ids) == crops
+    assert Crops(redis, KEYRING).get(ids) == crops
     assert all(int(redis.ttl(key)) > 60 for key in redis.keys("crop:*")), "longer than their deadline"
     wait_until(lambda: published("gate") == 40, what="the count")
     assert len(bench.outbox) == 0
@@ -187,7 +190,7 @@ def test_valkey_dies_and_returns(tmp_path: Path, caplog: pytest.LogCaptureFixtur
             ids = [name for batch in messages(redis) for name in batch]
             assert len(set(ids)) == len(ids) == 40, "nothing lost, nothing doubled"
             assert set(ids) == {one.id for one in (*before, *after.values())}
-            assert all(Crops(redis).get(ids))
+            assert all(Crops(redis, KEYRING).get(ids))
             assert caplog.text.count("crops wait") == 1, "said once, not at each try"
             assert "Traceback" not in caplog.text
         finally:
@@ -254,6 +257,6 @@ def test_valkey_without_memory_keeps_the_crops_waiting(tmp_path: Path) -> None:
             wait_until(bench.publisher.publish_once, what="room")
             [ids] = messages(redis)
             assert len(ids) == 10
-            assert all(Crops(redis).get(ids))
+            assert all(Crops(redis, KEYRING).get(ids))
         finally:
             bench.close()

@@ -29,9 +29,9 @@ from prometheus_client import REGISTRY
 from deploy.local.parts import free_ports
 from ingest import source, watch
 from ingest.analysis import Analysis
-from ingest.cameras import Camera
 from ingest.source import BadFrame, Frame, read_frames
 from ingest.watch import Watch
+from lookout.camera_settings import Camera
 from lookout.clock import now_us
 from lookout.errors import CameraError
 from lookout.faces.assets import AssetCache
@@ -412,7 +412,12 @@ class Watched:
         self.camera = camera
         self.crops: list[Crop] = []
         self.states: list[str] = []
-        self.watch = Watch(camera, lambda camera: Analysis(camera, detector, self.crops.append, crop_deadline_s=60))
+        self.watch = Watch(
+            camera,
+            lambda camera, activity: Analysis(
+                camera, detector, lambda crop, _: self.crops.append(crop), activity, crop_deadline_s=60
+            ),
+        )
 
     def state(self) -> str:
         """Its state now; remembers all it had."""

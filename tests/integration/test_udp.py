@@ -11,8 +11,8 @@ import pytest
 from deploy.local.clips import prepare_clips
 from deploy.local.parts import free_ports, listens
 from deploy.local.supervisor import Child
-from ingest.cameras import Camera
 from ingest.source import Frame, read_frames
+from lookout.camera_settings import Camera
 from lookout.clock import now_us
 from lookout.faces.assets import AssetCache
 from tests.servers import wait_until

@@ -65,7 +65,7 @@ def is_idle(workplace: Workplace) -> bool:
 def in_the_middle(workplace: Workplace, *, track: int) -> Iterator[None]:
     """A worker has matched a crop of man A and is about to store it, but cannot while this lasts."""
     seen = crop(man_a(workplace.assets)[0], track=track)
-    picture = Path(workplace.parts.blobs.location(blob_name(seen)))
+    picture = workplace.settings.home / "blobs" / blob_name(seen)
     with workplace.registry.transaction() as session:
         session.connection()
         workplace.send(seen)
@@ -124,7 +124,7 @@ def a_message_is_poisonous(folder: Path, milvus: Server, assets: AssetCache) -> 
         workplace.enrol_man_a()
         with worker(workplace.settings, "--queues", "crops") as running:
             workplace.send(msgspec.structs.replace(fine, jpeg=b"no jpeg"))
-            wait_until(workplace.parts.crops.dead_letters, 30, "a dead letter")
+            wait_until(workplace.parts.dead_letters.all, 30, "a dead letter")
 
             (row,) = json.loads(lookout(workplace, "dead-letters", "list", "--json"))
             assert (row["kind"], row["what"], row["attempts"]) == ("crops", "1 crops", MAX_ATTEMPTS)
@@ -137,7 +137,7 @@ def a_message_is_poisonous(folder: Path, milvus: Server, assets: AssetCache) -> 
             workplace.put(fine)
             assert lookout(workplace, "dead-letters", "replay", row["id"]) == "1 sent again\n"
             wait_until(lambda: workplace.rows(Alert), 30, "an alert")
-            assert workplace.parts.crops.dead_letters() == []
+            assert workplace.parts.dead_letters.all() == []
 
 
 def a_pool_child_is_killed(folder: Path, milvus: Server, assets: AssetCache) -> None:
@@ -176,7 +176,7 @@ def milvus_goes_away(folder: Path, _: Server, assets: AssetCache) -> None:
     ):
         milvus.kill()
         # Only the registry knows man A: the worker has to tell Milvus itself.
-        enrol_man_a(workplace.registry, workplace.parts.blobs, assets)
+        enrol_man_a(workplace.registry, workplace.parts.blobs, workplace.parts.keyring, assets)
         faces = man_a(assets)
         workplace.send(crop(faces[0], track=1))
         with worker(workplace.settings, "--queues", "crops") as waiting:
@@ -200,7 +200,7 @@ def milvus_goes_away(folder: Path, _: Server, assets: AssetCache) -> None:
             wait_until(lambda: len(workplace.rows(Sighting)) == 5, 20, "all sightings when Milvus is back")
             wait_until(lambda: is_idle(workplace), what="all messages done")
         assert workplace.counts() == {"sightings": 5, "crops": 5, "alerts": 1, "alert_sightings": 5, "deliveries": 0}
-        assert workplace.parts.crops.dead_letters() == []
+        assert workplace.parts.dead_letters.all() == []
 
 
 def valkey_goes_away(folder: Path, milvus: Server, assets: AssetCache) -> None:
@@ -226,7 +226,7 @@ def valkey_goes_away(folder: Path, milvus: Server, assets: AssetCache) -> None:
             wait_until(lambda: is_idle(workplace), 30, what="all messages done")
             assert running.process.poll() is None
         assert workplace.counts() == {"sightings": 5, "crops": 5, "alerts": 1, "alert_sightings": 5, "deliveries": 0}
-        assert workplace.parts.crops.dead_letters() == []
+        assert workplace.parts.dead_letters.all() == []
 
 
 SCENARIOS: list[Scenario] = [

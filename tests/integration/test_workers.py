@@ -10,22 +10,37 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 from pymilvus import MilvusClient
 from redis import Redis
 from sqlalchemy import select, text
 from typer.testing import CliRunner
 
+from lookout.accounts.users import create_user
+from lookout.audit import SYSTEM
 from lookout.cli.dead_letters import app as dead_letters
 from lookout.clock import now_us
 from lookout.errors import BadInputError, NotFoundError, UnavailableError
 from lookout.messages import Crop
 from lookout.queue import CROPS, celery_app
 from lookout.stores import crops as crops_store
-from lookout.stores.registry.tables import Alert, AlertSighting, Delivery, Reference, Sighting, StoredCrop
-from lookout.stores.templates import unpack
-from lookout.stores.vectors import SIGHTINGS
-from lookout.targets import remove_target
+from lookout.stores import dead_letters as letters_store
+from lookout.stores.registry.tables import (
+    Alert,
+    AlertEvent,
+    AlertSighting,
+    AuditEntry,
+    Delivery,
+    Reference,
+    RejectedPair,
+    Sighting,
+    StoredCrop,
+    Target,
+)
+from lookout.stores.templates import sighting_place, unpack
+from lookout.stores.vectors import SIGHTINGS, TARGETS
+from lookout.verdicts import judge
 from tests.people import CAMERA, GROUP, MODEL, crop, man_a, woman_b
 from tests.servers import wait_until
 from tests.workplace import Workplace
@@ -57,6 +72,11 @@ def content(workplace: Workplace) -> dict[str, list[dict[str, Any]]]:
         ]
         for table in tables
     }
+
+
+def template_sum(workplace: Workplace, sighting: Sighting) -> NDArray[np.float32]:
+    """What the registry has of a sighting."""
+    return unpack(sighting.template_sum, workplace.parts.keyring, sighting_place(sighting.id))
 
 
 def sighting_template(workplace: Workplace, track: str) -> list[float]:
@@ -116,7 +136,7 @@ def test_a_face_on_the_watchlist_opens_an_alert(workplace: Workplace) -> None:
 
     (sighting,) = workplace.rows(Sighting)
     assert (sighting.id, sighting.camera_id, sighting.model) == (seen.track_id, CAMERA, MODEL)
-    template = unpack(sighting.template_sum)
+    template = template_sum(workplace, sighting)
     assert sighting_template(workplace, seen.track_id) == pytest.approx(template / np.linalg.norm(template), abs=1e-5)
 
     assert workplace.parts.crops.get([seen.id]) == [None], "its results are stored"
@@ -213,7 +233,7 @@ def test_a_message_whose_worker_was_killed_halfway_is_completed(
     assert process(workplace.parts, [seen.id]) == []
 
     assert content(workplace) == before
-    template = unpack(workplace.rows(Sighting)[0].template_sum)
+    template = template_sum(workplace, workplace.rows(Sighting)[0])
     assert sighting_template(workplace, seen.track_id) == pytest.approx(template / np.linalg.norm(template), abs=1e-5)
     assert workplace.parts.crops.get([seen.id]) == [None]
 
@@ -265,8 +285,7 @@ def test_an_update_can_lift_the_tier(workplace: Workplace) -> None:
 
 
 def test_an_erased_person_is_not_matched_while_milvus_still_knows_them(workplace: Workplace) -> None:
-    workplace.enrol_man_a()
-    remove_target(workplace.registry, workplace.parts.blobs, watchlist="wanted", name="man A")
+    workplace.erase(workplace.enrol_man_a())
     assert run(workplace, crop(man_a(workplace.assets)[0])) == []
     assert (len(workplace.rows(Sighting)), len(workplace.rows(Alert))) == (1, 0)
 
@@ -274,17 +293,98 @@ def test_an_erased_person_is_not_matched_while_milvus_still_knows_them(workplace
 def test_who_is_erased_between_match_and_store_is_not_alerted(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workplace.enrol_man_a()
+    target = workplace.enrol_man_a()
+    names = spy_on_writes(workplace, monkeypatch)
 
     def match_and_erase(*arguments: Any) -> Any:
         found = match(*arguments)
         assert [len(one) for one in found] == [1]
-        remove_target(workplace.registry, workplace.parts.blobs, watchlist="wanted", name="man A")
+        workplace.erase(target)
         return found
 
     monkeypatch.setattr(crops_module, "match", match_and_erase)
     assert run(workplace, crop(man_a(workplace.assets)[0])) == []
-    assert workplace.counts() == {"sightings": 1, "crops": 1, "alerts": 0, "alert_sightings": 0, "deliveries": 0}
+    assert workplace.counts() == {"sightings": 0, "crops": 0, "alerts": 0, "alert_sightings": 0, "deliveries": 0}
+    assert len(names) == 1, "its picture was written before"
+    with pytest.raises(NotFoundError):
+        workplace.parts.blobs.read(names[0])
+
+
+def spy_on_writes(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the pictures that are written from now on."""
+    names: list[str] = []
+    write = workplace.parts.blobs.write
+
+    def spy(name: str, data: bytes) -> None:
+        names.append(name)
+        write(name, data)
+
+    monkeypatch.setattr(workplace.parts.blobs, "write", spy)
+    return names
+
+
+def test_an_alert_shows_frame_photo_and_candidates_and_is_audited(workplace: Workplace) -> None:
+    target = workplace.enrol_man_a()
+    face = msgspec.structs.replace(crop(man_a(workplace.assets)[0]), frame_id="f1", frame_box=(0.1, 0.2, 0.3, 0.4))
+    workplace.parts.crops.put_frame("f1", b"a frame", face.deadline_us)
+    run(workplace, face)
+    (alert,) = workplace.rows(Alert)
+    assert alert.frame_blob is not None
+    assert workplace.parts.blobs.read(alert.frame_blob) == b"a frame"
+    assert alert.frame_box == [0.1, 0.2, 0.3, 0.4]
+    assert alert.reference_id == workplace.rows(Reference)[0].id
+    assert alert.candidates == [{"target": target.id, "score": pytest.approx(alert.score, abs=1e-4)}]
+    assert [(one.alert_id, one.kind) for one in workplace.rows(AlertEvent)] == [(alert.id, "opened")]
+
+    with workplace.registry.transaction() as session:
+        session.scalars(select(Alert)).one().last_seen_at_us = now_us() - 3600 * SECOND
+    maintenance.close_episodes(workplace.parts)
+    entries = {one.action: one for one in workplace.rows(AuditEntry) if one.subject == "alert"}
+    assert entries["alert.opened"].watchlist_id == target.watchlist_id
+    assert entries["alert.opened"].detail["crop"] == face.id
+    assert entries["alert.opened"].detail["target"] == target.id
+    assert entries["alert.closed"].detail["sightings"] == [face.track_id]
+
+
+def test_who_was_rejected_is_not_matched_again(workplace: Workplace) -> None:
+    target = workplace.enrol_man_a()
+    faces = man_a(workplace.assets)
+    first = crop(faces[0])
+    run(workplace, first)
+    with workplace.registry.transaction() as session:
+        session.add(RejectedPair(target_id=target.id, sighting_id=first.track_id, score=0.7, at_us=now_us()))
+    silence_us = int(workplace.settings.alert_silence_s * 1e6)
+    later = first.captured_at_us + 3 * silence_us
+    assert run(workplace, crop(faces[1], number=1, at_us=later)) == [], "the same track, though much later"
+    assert len(run(workplace, crop(faces[2], track=1, at_us=later))) == 1, "another track is another question"
+
+
+def test_what_was_rejected_takes_in_nobody_else(workplace: Workplace) -> None:
+    workplace.enrol_man_a()
+    faces = man_a(workplace.assets)
+    run(workplace, crop(faces[0]))
+    with workplace.registry.transaction() as session:
+        user = create_user(session, SYSTEM, name="operator", role="operator")
+        alert = session.scalars(select(Alert)).one()
+        judge(session, SYSTEM, user.id, alert, "rejected", "somebody else")
+    assert len(run(workplace, crop(faces[1], track=1))) == 1
+    first, second = sorted(workplace.rows(Alert), key=lambda alert: alert.stored_at_us)
+    assert first.closed_at_us is not None
+    assert (second.verdict, second.closed_at_us) == ("unverified", None)
+
+
+def test_on_a_camera_of_matches_only_nothing_of_others_is_stored(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workplace.enrol_man_a()
+    names = spy_on_writes(workplace, monkeypatch)
+    stranger = msgspec.structs.replace(crop(woman_b(workplace.assets)[0], track=1), matched_only=True)
+    assert run(workplace, stranger) == []
+    assert (sum(workplace.counts().values()), names) == (0, [])
+    assert workplace.parts.crops.get([stranger.id]) == [None]
+
+    assert len(run(workplace, msgspec.structs.replace(crop(man_a(workplace.assets)[0]), matched_only=True))) == 1
+    assert len(workplace.rows(Sighting)) == 1
 
 
 def test_crops_that_are_late_or_gone_are_counted_and_left(workplace: Workplace) -> None:
@@ -371,7 +471,7 @@ class TestTogether:
         }
         assert len({alert.camera_group for alert in workplace.rows(Alert)}) == self.ROUNDS
         for sighting in workplace.rows(Sighting):
-            template = unpack(sighting.template_sum)
+            template = template_sum(workplace, sighting)
             assert np.linalg.norm(template) > (1.5 if tracks == (0, 0) else 0.9), "no crop was lost in it"
             expected = pytest.approx(template / np.linalg.norm(template), abs=1e-5)
             assert sighting_template(workplace, sighting.id) == expected
@@ -508,20 +608,20 @@ class TestFailures:
         tasks.work_off(self.app, self.workplace.parts, message, list(ids))
 
     def test_one_that_keeps_failing_is_a_dead_letter(self, redis: Redis) -> None:
-        crops = self.workplace.parts.crops
+        crops, dead = self.workplace.parts.crops, self.workplace.parts.dead_letters
         failed = counter("crops_failed")
         self.workplace.put(self.broken)
         for _ in range(tasks.MAX_ATTEMPTS - 1):
             with pytest.raises(Exception, match="is damaged"):
                 self.work_off(self.broken.id)
-            assert crops.dead_letters() == []
+            assert dead.all() == []
         self.work_off(self.broken.id)
 
-        (letter,) = crops.dead_letters()
+        (letter,) = dead.all()
         assert (letter.id, letter.crop_ids, letter.attempts) == ("m", [self.broken.id], tasks.MAX_ATTEMPTS)
         assert letter.error == f"BadInputError: the picture of {self.broken.id} is damaged."
         assert crops.get([self.broken.id]) == [self.broken]
-        assert redis.ttl(f"crop:{self.broken.id}") > crops_store.KEEP_DEAD_S - 60, "somebody may look at it"
+        assert redis.ttl(f"crop:{self.broken.id}") > letters_store.KEEP_DEAD_S - 60, "somebody may look at it"
         assert counter("crops_failed") == failed + 1
         assert sum(self.workplace.counts().values()) == 0
 
@@ -533,35 +633,35 @@ class TestFailures:
         self.work_off(self.broken.id, self.good.id)
 
         assert redis.llen(CROPS) == 2, "each has a message of its own now"
-        assert self.workplace.parts.crops.dead_letters() == []
+        assert self.workplace.parts.dead_letters.all() == []
         self.work_off(self.good.id, message="good")
         assert [row.id for row in self.workplace.rows(StoredCrop)] == [self.good.id]
 
     def test_one_that_kills_its_worker_is_a_dead_letter(self) -> None:
         self.workplace.put(self.good)
         for _ in range(tasks.MAX_ATTEMPTS):
-            self.workplace.parts.crops.count_attempt("m")
+            self.workplace.parts.dead_letters.count_attempt("m")
         self.work_off(self.good.id)
-        (letter,) = self.workplace.parts.crops.dead_letters()
+        (letter,) = self.workplace.parts.dead_letters.all()
         assert (letter.error, letter.attempts) == ("it took its worker down each time", tasks.MAX_ATTEMPTS)
         assert sum(self.workplace.counts().values()) == 0
 
     def test_a_part_that_is_away_is_not_its_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.workplace.put(self.good)
         with monkeypatch.context() as patch:
-            patch.setattr(Parts, "references", property(fail))
+            patch.setattr(Parts, "watchlists", property(fail))
             for _ in range(tasks.MAX_ATTEMPTS + 2):
                 with pytest.raises(UnavailableError):
                     self.work_off(self.good.id)
         self.work_off(self.good.id)
-        assert self.workplace.parts.crops.dead_letters() == []
+        assert self.workplace.parts.dead_letters.all() == []
         assert len(self.workplace.rows(Sighting)) == 1
 
     def test_dead_letters_do_not_pile_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(crops_store, "MAX_DEAD_LETTERS", 3)
+        monkeypatch.setattr(letters_store, "MAX_DEAD_LETTERS", 3)
         for number in range(5):
             tasks.give_up(self.app, self.workplace.parts, f"m{number}", [f"c{number}"], "error", 4)
-        assert [letter.id for letter in self.workplace.parts.crops.dead_letters()] == ["m2", "m3", "m4"]
+        assert [letter.id for letter in self.workplace.parts.dead_letters.all()] == ["m2", "m3", "m4"]
 
     def replay(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
         with monkeypatch.context() as patch:
@@ -578,10 +678,10 @@ class TestFailures:
             self.replay(monkeypatch)
         with pytest.raises(NotFoundError, match="there is no dead letter m-other"):
             self.replay(monkeypatch, f"m-{there}", "m-other")
-        assert len(self.workplace.parts.crops.dead_letters()) == 2, "nothing is replayed by halves"
+        assert len(self.workplace.parts.dead_letters.all()) == 2, "nothing is replayed by halves"
 
         assert self.replay(monkeypatch, "--all") == "2 sent again; 1 crops had expired meanwhile\n"
-        assert self.workplace.parts.crops.dead_letters() == []
+        assert self.workplace.parts.dead_letters.all() == []
         assert redis.llen(CROPS) == 1
         (renewed,) = self.workplace.parts.crops.get([there])
         assert renewed is not None
@@ -613,9 +713,9 @@ def test_a_milvus_that_hangs_holds_up_one_thread(workplace: Workplace, monkeypat
     assert called.is_set()
 
 
-def test_references_are_in_milvus_before_the_first_match(workplace: Workplace) -> None:
-    workplace.enrol_man_a()
+def test_targets_are_in_milvus_before_the_first_match(workplace: Workplace) -> None:
+    target = workplace.enrol_man_a()
     with workplace.registry.transaction() as session:
-        session.scalars(select(Reference)).one().indexed = False
-    workplace.parts.vectors.delete("references", [row.id for row in workplace.rows(Reference)])
+        session.scalars(select(Target)).one().indexed = False
+    workplace.parts.vectors.delete(TARGETS, [target.id])
     assert len(run(workplace, crop(man_a(workplace.assets)[0]))) == 1

@@ -5,10 +5,20 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
+from sqlalchemy import select
 
+from lookout.faces.photos import decode_jpeg
+from lookout.sealing import keyring
+from lookout.settings import Settings
+from lookout.stores.blobs import Blobs
+from lookout.stores.registry import Registry
+from lookout.stores.registry.tables import StoredCrop
 from tests.servers import wait_until
 from tests.system.conftest import MARKS, Lookout
 
@@ -17,7 +27,8 @@ RunLookout = Callable[..., Lookout]
 
 @pytest.mark.timeout(300)
 def test_man_a_is_alerted_on_entrance_and_nobody_else(run_lookout: RunLookout) -> None:
-    code, report = run_lookout("demo", "--seconds", "30", "--json").finish(280)
+    demo = run_lookout("demo", "--seconds", "30", "--json")
+    code, report = demo.finish(280)
 
     assert [(alert["target"], alert["watchlist"], alert["camera"]) for alert in report["alerts"]] == [
         ("Man A", "demo", "entrance")
@@ -27,6 +38,7 @@ def test_man_a_is_alerted_on_entrance_and_nobody_else(run_lookout: RunLookout) -
     assert alert["tier"] in ("possible", "likely")
     assert 0.5 < alert["score"] < 1
     assert alert["latency_ms"] > 0
+    assert min(picture(demo.home / "demo", alert["crop"]).shape[:2]) > 50
     cameras = {camera["name"]: camera for camera in report["cameras"]}
     assert {name: camera["state"] for name, camera in cameras.items()} == dict.fromkeys(cameras, "live")
     assert set(cameras) == {"entrance", "lobby", "yard"}
@@ -40,6 +52,17 @@ def test_man_a_is_alerted_on_entrance_and_nobody_else(run_lookout: RunLookout) -
     assert (crops["shed"], crops["expired"], crops["failed"]) == (0, 0, 0)
     assert report["sightings"] >= 2
     assert {process["name"] for process in report["processes"]} == set(MARKS)
+
+
+def picture(home: Path, crop: str) -> NDArray[np.uint8]:
+    """A crop's picture, opened with the demo's own keys, `(H, W, 3)`."""
+    settings = Settings(home=home, database_url="", blobs_url="")
+    registry = Registry(settings.database)
+    with registry.reading() as session:
+        blob = session.scalar(select(StoredCrop.blob).where(StoredCrop.id == crop))
+    registry.close()
+    assert blob is not None
+    return decode_jpeg(Blobs(settings.blobs, keyring(settings)).read(blob), crop)
 
 
 @pytest.mark.timeout(400)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,10 +51,12 @@ def lookout(tmp_path: Path) -> Iterator[Home]:
 @pytest.mark.timeout(300)
 def test_a_users_day(lookout: Home, assets: AssetCache) -> None:
     clip = prepare_clips(assets) / "entrance.mp4"
-    (lookout.folder / "cameras.toml").write_text(f'[[camera]]\nid = "door"\nurl = "{clip.as_uri()}"\n')
+    cameras = lookout.folder / "cameras.toml"
+    cameras.write_text(f'[[camera]]\nid = "door"\nurl = "{clip.as_uri()}"\n')
 
-    up = lookout("up", "--detach")
+    up = lookout("up", "--cameras", str(cameras), "--detach")
     assert up.returncode == 0, up.stderr
+    assert re.search(r"first start: open http://127.0.0.1:\d+/welcome/\S+", up.stdout)
     supervisor = lookout.supervisor()
     processes = [supervisor, *supervisor.children(recursive=True)]
     doctor = lookout("doctor", "--json")
@@ -72,22 +75,24 @@ def test_a_users_day(lookout: Home, assets: AssetCache) -> None:
     assert (target["name"], target["photos"], target["matchable"]) == ("Anna", 1, True)
 
     url = json.loads((lookout.folder / "run" / "endpoints.json").read_text())["search_url"]
-    token = (lookout.folder / "secrets" / "api_token").read_text()
+    token = lookout("tokens", "create", "tests", "--user", "admin", "--scope", "alerts:read", "--json").stdout
+    secret = json.loads(token)["secret"]
 
     def alerts() -> list[dict[str, object]]:
-        answer = httpx2.get(f"{url}/api/v1/alerts", headers={"Authorization": f"Bearer {token}"}, timeout=5)
-        found: list[dict[str, object]] = answer.raise_for_status().json()["alerts"]
+        answer = httpx2.get(f"{url}/api/v1/alerts", headers={"Authorization": f"Bearer {secret}"}, timeout=5)
+        found: list[dict[str, object]] = answer.raise_for_status().json()["items"]
         return found
 
     # Also where the person stands before the camera already: the next pictures of the track meet the new reference.
     wait_until(alerts, 60, "an alert on the person just enrolled")
     assert [(alert["camera"], alert["verdict"]) for alert in alerts()] == [("door", "unverified")]
 
-    removed = lookout("targets", "remove", "Anna", "--watchlist", "guests")
-    assert removed.returncode == 0, removed.stderr
-    assert "1 photos and 1 alerts removed" in removed.stdout
-    assert alerts() == []
-    assert list((lookout.folder / "blobs" / "photos").rglob("*.*")) == []
+    erased = lookout("erase", "--target", "Anna", "--json")
+    assert erased.returncode == 0, erased.stderr
+    assert (json.loads(erased.stdout)["photos"], json.loads(erased.stdout)["alerts"]) == (1, 1)
+    assert [alert["crop"] for alert in alerts()] == [None]
+    assert [path for path in (lookout.folder / "blobs" / "photos").rglob("*") if path.is_file()] == []
+    assert lookout("audit", "verify").returncode == 0
 
     assert lookout("down").returncode == 0
     _, alive = psutil.wait_procs(processes, timeout=10)
@@ -105,10 +110,11 @@ def test_a_users_day(lookout: Home, assets: AssetCache) -> None:
     ],
 )
 def test_a_wrong_camera_file_is_told_at_once(lookout: Home, cameras: str | None, says: str) -> None:
+    file = lookout.folder / "cameras.toml"
     if cameras is not None:
-        (lookout.folder / "cameras.toml").write_text(cameras)
+        file.write_text(cameras)
 
-    up = lookout("up")
+    up = lookout("up", "--cameras", str(file))
 
     assert up.returncode == 2
     assert says in up.stderr

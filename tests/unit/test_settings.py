@@ -41,7 +41,7 @@ def redis_url() -> str:
 
 def test_each_source_outranks_the_next(home: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert redis_url() == "redis://127.0.0.1:6379/0"
-    write_endpoints(home, redis_url="redis://endpoints", search_url="not a setting")
+    write_endpoints(home, redis_url="redis://endpoints", ingest_metrics_url="not a setting")
     assert redis_url() == "redis://endpoints"
     (secrets / "lookout_redis_url").write_text("redis://secrets\n")
     assert redis_url() == "redis://secrets"
@@ -85,7 +85,7 @@ def test_no_secret_shows_when_settings_are_printed(home: Path) -> None:
             "redis_url": "redis://:hush-redis@127.0.0.1/0",
             "database_url": "postgresql+psycopg://u@db/lookout",
             "database_password": "hush-password",
-            "api_token": "hush-token",
+            "data_keys": "hush-key",
         }
     )
     for text in (repr(settings), str(settings), str(settings.model_dump()), repr(settings.database)):
@@ -116,3 +116,27 @@ def test_values_that_make_no_sense_are_refused_by_name(
 def test_settings_cannot_be_changed(home: Path) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().queue_limit = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("set_to", "endpoints", "expected"),
+    [
+        (None, None, "http://127.0.0.1:8000"),
+        (None, {"search_url": "http://127.0.0.1:4711"}, "http://127.0.0.1:4711"),
+        ("https://lookout.example.org/", {"search_url": "http://127.0.0.1:4711"}, "https://lookout.example.org"),
+    ],
+)
+def test_links_lead_where_people_reach_the_page(
+    home: Path, monkeypatch: pytest.MonkeyPatch, set_to: str | None, endpoints: dict[str, str] | None, expected: str
+) -> None:
+    if endpoints is not None:
+        write_endpoints(home, **endpoints)
+    if set_to is not None:
+        monkeypatch.setenv("LOOKOUT_PUBLIC_URL", set_to)
+
+    assert Settings().public_url == expected
+
+
+def test_a_public_url_is_one() -> None:
+    with pytest.raises(ValidationError, match="https://"):
+        Settings(public_url="javascript:alert(1)")

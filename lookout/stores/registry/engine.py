@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from lookout.errors import UnavailableError
+from lookout.errors import ConflictError, UnavailableError
 
 #: One process at a time migrates a PostgreSQL registry; an arbitrary number that only Lookout uses.
 MIGRATION_LOCK = 7_013_554
@@ -26,6 +27,21 @@ MIGRATION_LOCK = 7_013_554
 _alembic = threading.Lock()
 #: How long SQLite waits for another writer.
 SQLITE_BUSY_S = 30
+
+
+#: Held from a transaction's last steps to its commit.
+ORDER_LOCK = 7_013_555
+_LAST_STEPS = "last_steps"
+LastStep = Callable[[Session], None]
+
+
+def do_last(session: Session, step: LastStep) -> None:
+    """Have something done at the end of a transaction, in an order that is the same for all who look.
+
+    Transactions that number rows one after the other (the audit, events of alerts) take turns from here to their
+    commit. Whoever has seen number 7 has then seen 6, too. As it comes last, no two of them can wait for one another.
+    """
+    session.info.setdefault(_LAST_STEPS, []).append(step)
 
 
 class Registry:
@@ -56,6 +72,7 @@ class Registry:
         """
         with self._session(immediate=True) as session, session.begin():
             yield session
+            self._finish(session)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -82,11 +99,22 @@ class Registry:
                 raise UnavailableError(f"the registry ({self.url.render_as_string()}) broke the connection") from error
             raise
 
+    def _finish(self, session: Session) -> None:
+        last_steps: list[LastStep] = session.info.pop(_LAST_STEPS, [])
+        if not last_steps:
+            return
+        session.flush()
+        if not self._sqlite:  # where there is one writer at a time anyway
+            session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ORDER_LOCK})
+        for step in last_steps:
+            step(session)
+
     def migrate(self) -> None:
         """Bring the schema to the newest version. Several processes may call it at once.
 
         Raises:
             UnavailableError: the database does not answer.
+            ConflictError: its schema is none that this version knows.
         """
         try:
             with _alembic, self._migration_lock(), self.engine.connect() as connection:
@@ -94,6 +122,11 @@ class Registry:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 connection.commit()
+        except CommandError as error:
+            raise ConflictError(
+                f"the registry ({self.url.render_as_string()}) was made by another version of Lookout: {error}. "
+                "Run that version, or begin with an empty one."
+            ) from error
         except OperationalError as error:
             raise UnavailableError(
                 f"the registry ({self.url.render_as_string()}) does not answer: {error.orig}"

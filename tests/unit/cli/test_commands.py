@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from lookout import cli
 from lookout.errors import LookoutError
 from lookout.faces.assets import AssetCache
+from lookout.settings import Settings
 
 Run = Callable[..., Any]
 
@@ -46,6 +47,7 @@ def test_a_watchlist_has_the_models_thresholds_or_its_own(run: Run) -> None:
 
     guests, other = json.loads(run("watchlist", "list", "--json").stdout)
 
+    assert len(guests.pop("id")) == 32
     assert guests == {
         "name": "guests",
         "purpose": "welcome",
@@ -53,6 +55,9 @@ def test_a_watchlist_has_the_models_thresholds_or_its_own(run: Run) -> None:
         "targets": 0,
         "thresholds": {"possible": 0.53, "likely": 0.6},
         "camera_groups": [],
+        "review_on": None,
+        "review_overdue": False,
+        "archived": False,
     }
     assert other["thresholds"] == {"possible": 0.4, "likely": 0.7}
     assert other["camera_groups"] == ["door", "yard"]
@@ -73,8 +78,8 @@ def test_a_webhooks_secret_is_shown_once(run: Run) -> None:
         (["--possible", "0.7"], "must not be below"),
         (["--webhook", "ftp://example.org"], "begins with https://"),
         (["--webhook", "example.org/hook"], "begins with https://"),
-        (["--purpose", " "], "the purpose of a watchlist"),
-        (["--legal-basis", "x" * 1001], "the legal basis of a watchlist"),
+        (["--purpose", " "], "purpose: give at least one"),
+        (["--legal-basis", "x" * 1001], "legal basis: give at most 1000"),
     ],
 )
 def test_a_wrong_watchlist_is_refused_and_nothing_is_stored(run: Run, arguments: list[str], says: str) -> None:
@@ -94,7 +99,7 @@ def test_empty_lists_teach_the_next_step(run: Run) -> None:
     assert "lookout targets add" in run("targets", "list").stdout
 
 
-def test_targets_come_and_go_while_milvus_is_away(run: Run, assets: AssetCache) -> None:
+def test_targets_come_while_milvus_is_away(run: Run, assets: AssetCache) -> None:
     made(run)
     photo = str(assets.media("single_face.jpg"))
 
@@ -104,9 +109,30 @@ def test_targets_come_and_go_while_milvus_is_away(run: Run, assets: AssetCache) 
     assert "Milvus does not answer, it will be told when it does" in added.stdout
     (target,) = json.loads(run("targets", "list", "--json").stdout)
     assert (target["name"], target["watchlist"], target["photos"], target["matchable"]) == ("Anna", "guests", 1, False)
-    removed = run("targets", "remove", "Anna", "-w", "guests")
-    assert "1 photos and 0 alerts removed" in removed.stdout
+    assert run("watchlist", "archive", "guests").exit_code == 0
     assert json.loads(run("targets", "list", "--json").stdout) == []
+    assert len(json.loads(run("targets", "list", "--archived", "--json").stdout)) == 1
+
+
+def test_a_folder_is_imported_exported_and_imported_again(run: Run, assets: AssetCache, tmp_path: Path) -> None:
+    made(run)
+    (tmp_path / "people" / "Anna").mkdir(parents=True)
+    (tmp_path / "people" / "Anna" / "1.jpg").write_bytes(assets.media("single_face.jpg").read_bytes())
+    (tmp_path / "people" / "Ben.jpg").write_bytes(b"no picture")
+    folder, archive = str(tmp_path / "people"), tmp_path / "out.zip"
+
+    dry = json.loads(run("targets", "import", folder, "-w", "guests", "--dry-run", "--json").stdout)
+    assert (dry["dry_run"], dry["counts"]["accepted"], dry["counts"]["refused"]) == (True, 1, 1)
+    assert json.loads(run("targets", "list", "--json").stdout) == []
+
+    told = run("targets", "import", folder, "-w", "guests").stdout
+    assert "Anna/1.jpg: accepted" in told
+    assert "Ben.jpg: refused (not_a_picture)" in told
+    assert run("targets", "export", str(archive), "-w", "guests").exit_code == 0
+    assert archive.stat().st_mode & 0o777 == 0o600
+    refused(run("targets", "export", str(archive), "-w", "guests"), "cannot be written")
+    again = json.loads(run("targets", "import", str(archive), "-w", "guests", "--json").stdout)
+    assert again["counts"] == {"accepted": 0, "refused": 0, "known": 1, "disagree": 0}
 
 
 def test_one_of_several_faces_is_chosen(run: Run, assets: AssetCache) -> None:
@@ -125,9 +151,11 @@ def test_one_of_several_faces_is_chosen(run: Run, assets: AssetCache) -> None:
     [
         (["targets", "add", "Anna", "nowhere.jpg", "-w", "guests"], "nowhere.jpg cannot be read"),
         (["targets", "add", "Anna", "nowhere.jpg", "-w", "other"], "there is no watchlist other"),
-        (["targets", "add", " ", "nowhere.jpg", "-w", "guests"], "the name of a target"),
-        (["targets", "remove", "Anna", "-w", "guests"], "there is no target Anna"),
-        (["targets", "remove", "Anna", "-w", "other"], "there is no watchlist other"),
+        (["targets", "add", " ", "nowhere.jpg", "-w", "guests"], "name: give at least one"),
+        (["targets", "import", "nowhere", "-w", "guests"], "nowhere is not there"),
+        (["targets", "import", ".", "-w", "other"], "there is no watchlist other"),
+        (["targets", "export", "out.zip", "-w", "other"], "there is no watchlist other"),
+        (["watchlist", "archive", "other"], "there is no watchlist other"),
         (["targets", "list", "-w", "other"], "there is no watchlist other"),
         (["dead-letters", "replay"], "say --all"),
         (["dead-letters", "list"], "Redis does not answer"),
@@ -147,12 +175,25 @@ def test_doctor_says_what_is_wrong_and_what_to_do(run: Run) -> None:
     assert report.exit_code == 1
     parts = json.loads(report.stdout)["parts"]
     assert parts["home"] == parts["blobs"] == parts["model yunet"] == parts["model mobilefacenet-192"] == "ok"
+    assert parts["data keys"] == "ok"
     assert "run `lookout migrate`" in parts["registry"]
     assert "does not answer" in parts["redis"]
     assert "does not answer" in parts["milvus"]
     assert run("migrate").exit_code == 0
     assert json.loads(run("doctor", "--json").stdout)["parts"]["registry"] == "ok"
     assert "LOOKOUT_REDIS_URL" in run("doctor").stdout
+
+
+def test_doctor_misses_lost_data_keys(run: Run) -> None:
+    run("migrate")
+    home = Settings().home
+    (home / "blobs").mkdir()
+    (home / "blobs" / "picture").touch()
+
+    parts = json.loads(run("doctor", "--json").stdout)["parts"]
+
+    assert "put them back into" in parts["data keys"]
+    assert parts["blobs"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_list_as_json_has_a_row_for_each_asset(tmp_path: Path) -> None:
     result = CliRunner().invoke(models.app, ["list", "--json"], catch_exceptions=False)
 
     rows = {row.pop("name"): row for row in json.loads(result.stdout)}
-    assert len(rows) == 9
+    assert len(rows) == 10
     assert rows["yunet"].pop("source").startswith("YuNet, made by Shiqi Yu")
     assert rows["yunet"] == {
         "role": "detector",

@@ -9,11 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from lookout.errors import PhotoError
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detection, YuNet
 from lookout.faces.embedder import Embedder
-from lookout.faces.enrolment import MIN_WIDTH_PX, REMEDIES, EnrolledFace, enrol_photo
+from lookout.faces.enrolment import EnrolledFace, Examination, enrol_photo, examine
 from lookout.faces.geometry import Floats
 from lookout.faces.quality import USABLE
+from lookout.faces.remedies import MIN_WIDTH_PX, REMEDIES
 
 Picture = NDArray[np.uint8]
 Enrol = Callable[..., EnrolledFace]
@@ -196,3 +197,128 @@ def test_the_least_width_is_kept(enrol: Enrol, detector: YuNet, man_a: Picture, 
         with pytest.raises(PhotoError) as refused:
             enrol(photo)
         assert refused.value.reasons == ("small",)
+
+
+# --- all that a photo shows ---
+
+
+@pytest.fixture(scope="module")
+def looked(detector: YuNet, embedder: Embedder) -> Callable[[Picture], Examination]:
+    return lambda bgr: examine(bgr, "photo.jpg", detector, embedder)
+
+
+def test_all_faces_are_told_from_left_to_right(
+    looked: Callable[[Picture], Examination], enrol: Enrol, five_people: Picture
+) -> None:
+    examination = looked(five_people)
+
+    assert examination.size_wh == (1000, 667)
+    assert [face.accepted for face in examination.faces] == [True] * 5
+    problem = examination.problem()
+    assert problem is not None
+    assert problem.reasons == ("several_faces",)
+    for number, face in enumerate(examination.faces, 1):
+        alone = enrol(five_people, face=number)
+        assert examination.problem(number) is None
+        chosen = examination.choose(number)
+        np.testing.assert_array_equal(chosen.detection.box_xyxy, alone.detection.box_xyxy)
+        np.testing.assert_allclose(chosen.template, alone.template, atol=1e-6)
+        assert (face.reasons, face.remedies) == ((), ())
+
+
+def test_of_a_good_and_a_poor_face_only_the_good_one_has_a_template(
+    looked: Callable[[Picture], Examination], enrol: Enrol, man_a: Picture, five_people: Picture
+) -> None:
+    photo = on_wall(man_a, 562, 900, 0, 0)
+    blurred = cv2.GaussianBlur(five_people[40:200, 190:330], (0, 0), 6).astype(np.uint8)
+    photo[100:260, 700:840] = blurred
+
+    good, poor = looked(photo).faces
+
+    assert good.accepted
+    assert good.template is not None
+    assert not poor.accepted
+    assert poor.template is None
+    assert "blurred" in poor.reasons
+    assert poor.remedies == tuple(REMEDIES[reason] for reason in poor.reasons)
+    with pytest.raises(PhotoError) as refused:
+        enrol(photo, face=2)
+    assert str(looked(photo).problem(2)) == str(refused.value)
+    with pytest.raises(PhotoError, match="is not good enough"):
+        looked(photo).choose(2)
+
+
+@pytest.mark.parametrize("face", [None, 0, 1, 2])
+def test_nobody_examined(looked: Callable[[Picture], Examination], face: int | None) -> None:
+    examination = looked(np.full((48, 64, 3), 120, np.uint8))
+
+    problem = examination.problem(face)
+    assert examination.faces == ()
+    assert problem is not None
+    assert problem.reasons == ("no_face",)
+    with pytest.raises(PhotoError, match="no face found"):
+        examination.choose(face)
+
+
+def test_a_file_that_could_not_be_read_has_its_own_error() -> None:
+    error = PhotoError("a.jpg is empty: copy the file again.", reasons=["empty"])
+
+    examination = Examination("a.jpg", (0, 0), (), error)
+
+    assert examination.problem() is error
+    assert examination.problem(1) is error
+    with pytest.raises(PhotoError, match="is empty"):
+        examination.choose()
+
+
+# --- how often the detector is asked ---
+
+
+@pytest.mark.parametrize(
+    ("what", "copies"),
+    [
+        ("no larger than the overview", 1),
+        ("a portrait of 3 megapixels", 1),
+        ("a group", 2),
+        ("nobody", 2),
+    ],
+)
+def test_a_portrait_is_searched_once(
+    detector: YuNet,
+    embedder: Embedder,
+    man_a: Picture,
+    five_people: Picture,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    copies: int,
+) -> None:
+    photos: dict[str, Callable[[], Picture]] = {
+        "no larger than the overview": lambda: resized(man_a, 0.6),
+        "a portrait of 3 megapixels": lambda: resized(man_a, 3),
+        "a group": lambda: five_people,
+        "nobody": lambda: np.full((900, 1200, 3), 120, np.uint8),
+    }
+    photo = photos[what]()
+    searched: list[tuple[int, ...]] = []
+    detect = YuNet.detect
+
+    def counted(self: YuNet, bgr: Picture) -> list[Detection]:
+        searched.append(bgr.shape)
+        return detect(self, bgr)
+
+    monkeypatch.setattr(YuNet, "detect", counted)
+    examine(photo, "photo.jpg", detector, embedder)
+
+    assert len(searched) == copies
+    assert max(searched[0][:2]) <= 400
+
+
+@pytest.mark.parametrize("share", [0.25, 0.4, 0.7, 1.0])
+def test_a_second_person_beside_a_portrait_is_noticed(
+    looked: Callable[[Picture], Examination], man_a: Picture, five_people: Picture, share: float
+) -> None:
+    other = resized(five_people[40:200, 190:330], share * 3 * 183 / 91)
+    photo = on_wall(resized(man_a, 3), 1686, 2900, 0, 0)
+    photo[300 : 300 + other.shape[0], 1750 : 1750 + other.shape[1]] = other
+
+    assert len(looked(photo).faces) == 2

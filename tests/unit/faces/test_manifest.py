@@ -48,6 +48,7 @@ def test_the_built_in_manifest_is_whole() -> None:
         "noface_face.mov",
         "no_face.mp4",
         "WolfgangLanger_Pexels.mp4",
+        "htmx.min.js",
     }
     packed = [name for archive in manifest.archives for name in manifest.packed_in(archive)]
     assert sorted(packed) == sorted(manifest.assets), "each asset names an archive of the manifest"

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pillow_heif
 import psutil
 import pytest
 from hypothesis import given, settings
@@ -54,6 +55,13 @@ def with_orientation(value: int) -> Image.Exif:
     return exif
 
 
+def heic_of_16_bits(bgr: NDArray[np.uint16]) -> bytes:
+    file = io.BytesIO()
+    rgb = np.ascontiguousarray(bgr[..., ::-1])
+    pillow_heif.encode("RGB;16", (bgr.shape[1], bgr.shape[0]), rgb.tobytes(), file, quality=85)
+    return file.getvalue()
+
+
 @pytest.fixture(scope="module")
 def noise() -> Picture:
     return np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
@@ -89,11 +97,28 @@ def claiming(data: bytes, at: int, layout: str, *sides: int) -> bytes:
     return data[:at] + struct.pack(layout, *sides) + data[at + struct.calcsize(layout) :]
 
 
+def claiming_in_ispe(data: bytes, width: int, height: int) -> bytes:
+    """A HEIC or AVIF with other sides in all its image spatial extents properties."""
+    changed = bytearray(data)
+    at = changed.find(b"ispe")
+    while at >= 0:
+        changed[at + 8 : at + 16] = struct.pack(">II", width, height)
+        at = changed.find(b"ispe", at + 1)
+    return bytes(changed)
+
+
+def without_time_scale(avif: bytes) -> bytes:
+    """A moving AVIF of zero ticks a second, which Pillow divides by: `mdhd` of ISO/IEC 14496-12, 8.4.2."""
+    at = avif.index(b"mdhd") + 4 + 4 + 8 + 8
+    return avif[:at] + bytes(4) + avif[at + 4 :]
+
+
 def bad_files() -> dict[str, tuple[str, bytes, str, str]]:
     """What it is -> file name, bytes, reason, message."""
     small = Image.new("RGB", (64, 48), "teal")
     jpeg = saved(small.resize((640, 480)), "JPEG")
     frame_header = jpeg.index(b"\xff\xc0") + 5
+    heic, avif = (saved(Image.effect_noise((99, 77), 50).convert("RGB"), kind) for kind in ("HEIF", "AVIF"))
     return {
         "empty": ("a.jpg", b"", "empty", r"a\.jpg is empty: copy the file again\."),
         "truncated JPEG": (
@@ -137,7 +162,7 @@ def bad_files() -> dict[str, tuple[str, bytes, str, str]]:
             "a.ppm",
             saved(small, "PPM"),
             "not_a_picture",
-            r"use JPEG, PNG, WEBP, BMP, TIFF, GIF\.",
+            r"use JPEG, PNG, WebP, HEIC, AVIF, BMP, TIFF, GIF\.",
         ),
         "200 megapixels, PNG": (
             "a.png",
@@ -169,6 +194,46 @@ def bad_files() -> dict[str, tuple[str, bytes, str, str]]:
             "too_large",
             "10000 × 10000 pixels",
         ),
+        "10 gigapixels, HEIC": (
+            "a.heic",
+            claiming_in_ispe(heic, 100_000, 100_000),
+            "too_large",
+            "100000 × 100000 pixels, more than 64 megapixels",
+        ),
+        "65 megapixels, HEIC cropped to less": (
+            "a.heic",
+            claiming_in_ispe(heic, 8100, 8100),
+            "too_large",
+            "8100 × 8100 pixels",
+        ),
+        "10 gigapixels, AVIF": (
+            "a.avif",
+            claiming_in_ispe(avif, 100_000, 100_000),
+            "too_large",
+            "100000 × 100000 pixels",
+        ),
+        "65 megapixels, AVIF": ("a.avif", claiming_in_ispe(avif, 8100, 8100), "too_large", "8100 × 8100 pixels"),
+        "too large a WebP": (
+            "a.webp",
+            claiming(saved(small, "WEBP"), 26, "<HH", 8200, 8200),
+            "too_large",
+            "8200 × 8200 pixels",
+        ),
+        "truncated HEIC": ("a.heic", heic[: len(heic) // 2], "damaged", r"a\.heic is damaged or cut off"),
+        "truncated AVIF": ("a.avif", avif[: len(avif) // 2], "damaged", r"a\.avif is damaged or cut off"),
+        "moving AVIF without time": (
+            "a.avif",
+            without_time_scale(saved(small, "AVIF", save_all=True, append_images=[small.rotate(90)])),
+            "damaged",
+            r"a\.avif is damaged",
+        ),
+        "no boxes but many": (
+            "a.heic",
+            heic[:28] + b"\0\0\0\x08free" * 20_000 + heic[28:],
+            "damaged",
+            r"a\.heic is damaged",
+        ),
+        "film": ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp41", "not_a_picture", "no picture Lookout reads"),
         "nobody": ("a.png", saved(small, "PNG"), "no_face", r"a\.png: no face found\. Use a photo where the face"),
         "one pixel": ("a.png", saved(small.resize((1, 1)), "PNG"), "no_face", r"a\.png: no face found"),
         "a line": ("a.png", saved(small.resize((9000, 1)), "PNG"), "no_face", r"a\.png: no face found"),
@@ -375,6 +440,9 @@ def test_of_an_animated_gif_the_first_picture_counts(man_a: Picture, template: C
         ("16-bit PNG", 0.999),
         ("16-bit PNG in grey", 0.8),
         ("WebP", 0.95),
+        ("HEIC", 0.95),
+        ("HEIC of 10 bits", 0.95),
+        ("AVIF", 0.95),
     ],
 )
 def test_the_same_man_in_every_colour_mode(
@@ -391,6 +459,9 @@ def test_the_same_man_in_every_colour_mode(
         "16-bit PNG": lambda: png_of(deep),
         "16-bit PNG in grey": lambda: png_of(cv2.cvtColor(deep, cv2.COLOR_BGR2GRAY)),
         "WebP": lambda: saved(image, "WEBP", quality=92),
+        "HEIC": lambda: saved(image, "HEIF", quality=85),
+        "HEIC of 10 bits": lambda: heic_of_16_bits(deep),
+        "AVIF": lambda: saved(image, "AVIF", quality=85, speed=10),
     }[what]()
 
     assert float(template(decode_photo(data, what)) @ template(man_a)) > alike
@@ -431,6 +502,52 @@ def test_all_orientations_give_the_same_template(
     jpeg = decode_photo(saved(image, "JPEG", exif=exif, quality=95), "a.jpg")
     assert jpeg.shape == man_a.shape
     assert float(template(jpeg) @ template(man_a)) > 0.98, "the coding's loss alone"
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "WEBP"])
+@pytest.mark.parametrize("orientation", FIRST_ROW_AND_COLUMN)
+def test_other_formats_are_turned_once(man_a: Picture, kind: str, orientation: int) -> None:
+    upright = np.ascontiguousarray(man_a[100:412, 120:400])
+    image, exif = image_of(stored(upright, orientation)), with_orientation(orientation).tobytes()
+
+    decoded = decode_photo(saved(image, kind, exif=exif, quality=90), "a")
+
+    assert decoded.shape == upright.shape
+    assert np.abs(decoded.astype(int) - upright).mean() < 4, "the coding's loss alone"
+
+
+def test_a_heic_whose_exif_alone_is_turned_stays_as_it_is(noise: Picture) -> None:
+    """ISO/IEC 23008-12: the turn of the item holds (here none), the EXIF's is information only."""
+    turned = saved(image_of(noise), "HEIF", exif=with_orientation(6).tobytes())
+    in_exif = struct.pack(">HHI", ORIENTATION, 3, 1)
+    at = turned.index(in_exif) + len(in_exif)
+    assert b"irot" in turned
+    assert decode_photo(turned, "a.heic").shape == (50, 40, 3)
+
+    both = turned[:at] + struct.pack(">H", 6) + turned[at + 2 :]
+    exif_alone = both.replace(b"irot", b"free")
+
+    assert decode_photo(both, "a.heic").shape == (50, 40, 3), "turned once, as a phone's photo is"
+    assert decode_photo(exif_alone, "a.heic").shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "WEBP", "TIFF", "PNG", "GIF"])
+def test_of_many_pictures_in_a_file_one_is_decoded(noise: Picture, kind: str) -> None:
+    first = image_of(noise).resize((300, 200))
+    others = [Image.new("RGB", (300, 200), (k, 0, 0)) for k in range(100)]
+    options = {"compression": "tiff_deflate"} if kind == "TIFF" else {}
+    data = saved(first, kind, save_all=True, append_images=others, **options)
+    alone = saved(first, kind, **options)
+
+    def seconds(data: bytes) -> float:
+        started = time.process_time()
+        decode_photo(data, "a")
+        return time.process_time() - started
+
+    decoded = decode_photo(data, "a").astype(int)
+
+    assert np.abs(decoded - decode_photo(alone, "a")).mean() < 12, "the first one"
+    assert min(seconds(data) for _ in range(3)) < 20 * min(seconds(alone) for _ in range(3)) + 0.05
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -484,6 +601,10 @@ def seeds() -> list[bytes]:
         saved(image, "WEBP", exif=exif),
         saved(image, "BMP"),
         saved(image, "GIF", save_all=True, append_images=[image.rotate(90)]),
+        saved(image, "HEIF", exif=exif.tobytes()),
+        saved(image.convert("RGBA"), "HEIF", save_all=True, append_images=[image]),
+        saved(image, "AVIF", exif=exif),
+        saved(image.convert("RGBA"), "AVIF", save_all=True, append_images=[image.convert("RGBA")]),
         *(saved(image, "TIFF", compression=how, exif=exif) for how in ("raw", "tiff_lzw", "tiff_deflate", "jpeg")),
     ]
 
@@ -501,7 +622,8 @@ def decoded_or_refused(data: bytes) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0"])
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"\0\0\0\x18ftypheic"]),
 )
 def test_random_bytes_raise_nothing_else(data: bytes, magic: bytes) -> None:
     decoded_or_refused(magic + data)

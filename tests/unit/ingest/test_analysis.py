@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 
+from ingest import activity as activity_module
 from ingest import analysis as analysis_module
+from ingest.activity import Activity
 from ingest.analysis import LANDMARK_PX, MAX_CROP_PX, Analysis
-from ingest.cameras import Camera
 from ingest.source import Frame
+from lookout.camera_settings import Camera, Polygon
 from lookout.clock import now_us
 from lookout.faces.alignment import TEMPLATES
 from lookout.faces.detector import Detection, YuNet
 from lookout.faces.quality import Quality
-from lookout.messages import Crop, crop_id, track_id
+from lookout.messages import Crop, crop_id, frame_id, track_id
 
 BEGAN_US = 1_800_000_000_000_000
 WIDTH, HEIGHT, FPS = 1280, 720, 25
@@ -74,12 +76,35 @@ class ScriptedDetector:
 class Scene:
     """A camera in front of which faces come and go."""
 
-    def __init__(self, *, fps: float = 5.0, width: int = WIDTH, name: str | None = None) -> None:
-        self.camera = Camera(id=name or f"scene-{next(NUMBERS)}", group="hall", url="rtsp://host/x", analysed_fps=fps)
+    def __init__(
+        self,
+        *,
+        fps: float = 5.0,
+        width: int = WIDTH,
+        name: str | None = None,
+        masks: tuple[Polygon, ...] = (),
+        matched_only: bool = False,
+    ) -> None:
+        self.camera = Camera(
+            id=name or f"scene-{next(NUMBERS)}",
+            group="hall",
+            url="rtsp://host/x",
+            analysed_fps=fps,
+            masks=masks,
+            matched_only=matched_only,
+        )
         self.detector = ScriptedDetector(width)
         self.crops: list[Crop] = []
-        self.analysis = Analysis(self.camera, cast("YuNet", self.detector), self.crops.append, crop_deadline_s=60)
+        self.frame_of: dict[str, bytes] = {}
+        self.activity = Activity()
+        self.analysis = Analysis(
+            self.camera, cast("YuNet", self.detector), self.publish, self.activity, crop_deadline_s=60
+        )
         self.frames = 0
+
+    def publish(self, crop: Crop, frame_jpeg: bytes) -> None:
+        self.crops.append(crop)
+        self.frame_of[crop.id] = frame_jpeg
 
     def show(
         self, seconds: float, faces: Iterable[Detection] = (), *, shown: av.VideoFrame = STILL, behind_us: int = 0
@@ -369,3 +394,38 @@ def test_the_crop_shows_twice_the_face() -> None:
 
     assert landmarks_in_jpeg(crop)[0].shape == (240, 240)
     assert max(landmarks_in_jpeg(large)[0].shape) == MAX_CROP_PX
+
+
+def test_a_crop_brings_its_frame_and_a_picture_is_put_up_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(matched_only=True)
+    [crop] = scene.show(0.2, [face(600, 300, 120)])
+
+    assert crop.matched_only
+    assert crop.frame_box == pytest.approx((600 / WIDTH, 300 / HEIGHT, 720 / WIDTH, 420 / HEIGHT), abs=1e-3)
+    shown = cv2.imdecode(np.frombuffer(scene.frame_of[crop.id], np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None
+    assert shown.shape == (540, 960, 3)
+    assert (scene.activity.analysed, scene.activity.faces) == (1, 1)
+
+    picture = scene.activity.take_picture()
+    assert picture is not None
+    assert picture.jpeg == scene.frame_of[crop.id], "encoded once"
+    assert [(one.box, one.sent) for one in picture.faces] == [(crop.frame_box, True)]
+    scene.show(1, [face()])
+    assert scene.activity.take_picture() is None, "not more often than every two seconds"
+    monkeypatch.setattr(activity_module, "PICTURE_EVERY_S", 0.0)
+    scene.show(0.2, [face(score=POOR)])
+    assert scene.activity.take_picture() is not None
+
+
+def test_what_is_kept_for_later_keeps_its_own_frame() -> None:
+    scene = Scene()
+    scene.show(1, [face(score=GOOD)])
+    scene.show(1, [face(score=0.9)], shown=picture(seed=1))
+    [crop] = scene.finish()
+
+    [first, last] = scene.crops
+    assert (first.frame_id, last.frame_id) == (frame_id(scene.camera.id, first.captured_at_us), crop.frame_id)
+    assert first.frame_id != last.frame_id
+    assert scene.frame_of[first.id]
+    assert scene.frame_of[last.id]

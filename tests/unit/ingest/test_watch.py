@@ -4,6 +4,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Generator, Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from ingest import watch as watch_module
+from ingest.activity import Activity
 from ingest.analysis import Analysis
-from ingest.cameras import Camera
 from ingest.source import BadFrame, Frame
 from ingest.watch import FIRST_RETRY_S, MAX_RETRY_S, Watch, retry_delay_s
+from lookout.camera_settings import Camera
 from lookout.errors import CameraError
 from tests.servers import wait_until
 
@@ -118,14 +120,18 @@ class Stage:
     def wait_for(self, state: str) -> None:
         wait_until(lambda: self.watch.state == state, what=f"{self.camera.id} {state}")
 
-    def _new_analysis(self, camera: Camera) -> Analysis:
+    def _new_analysis(self, camera: Camera, activity: Activity) -> Analysis:
+        assert activity is self.watch.activity
         assert camera is self.camera
         self.analyses.append(FakeAnalysis())
         return cast("Analysis", self.analyses[-1])
 
 
+PICTURE = SimpleNamespace(width=640, height=360)
+
+
 def frame(offset_us: int = 0) -> Frame:
-    return Frame(cast("Any", None), 1_800_000_000_000_000, 0, offset_us)
+    return Frame(cast("Any", PICTURE), 1_800_000_000_000_000, 0, offset_us, "h264")
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from lookout.errors import NotFoundError, UnavailableError
+from lookout.errors import NotFoundError, SealError, UnavailableError
+from lookout.sealing import Keyring
 from lookout.stores.blobs import Blobs
 
 NAME = "crops/2026-11-01/a.jpg"
 PICTURE = bytes(range(256)) * 8
+KEYRING = Keyring.parse(Keyring.new_key())
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(params=["file", "memory"])
 def blobs(request: pytest.FixtureRequest, folder: Path) -> Blobs:
     """A folder, and a store that is none, as S3."""
-    return Blobs(folder.as_uri() if request.param == "file" else f"memory://{folder}")
+    return Blobs(folder.as_uri() if request.param == "file" else f"memory://{folder}", KEYRING)
 
 
 @pytest.fixture
@@ -73,12 +75,12 @@ def test_what_is_not_there_can_be_deleted(blobs: Blobs) -> None:
 
 
 def test_a_check_leaves_nothing(folder: Path) -> None:
-    Blobs(folder.as_uri()).check()
+    Blobs(folder.as_uri(), KEYRING).check()
     assert files(folder) == []
 
 
 def test_only_the_picture_is_left_of_a_write(folder: Path) -> None:
-    Blobs(folder.as_uri()).write(NAME, PICTURE)
+    Blobs(folder.as_uri(), KEYRING).write(NAME, PICTURE)
     assert files(folder) == [NAME]
 
 
@@ -94,7 +96,7 @@ def test_only_the_picture_is_left_of_a_write(folder: Path) -> None:
 def test_a_write_that_fails_halfway_leaves_what_was_there(
     folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, message: str
 ) -> None:
-    blobs = Blobs(folder.as_uri())
+    blobs = Blobs(folder.as_uri(), KEYRING)
     blobs.write(NAME, b"before")
 
     def fail_halfway(_: LocalFileSystem, path: str, value: bytes) -> None:
@@ -109,24 +111,24 @@ def test_a_write_that_fails_halfway_leaves_what_was_there(
 
 
 def test_a_disk_that_is_really_full(full_disk: Path) -> None:
-    blobs = Blobs(full_disk.as_uri())
-    blobs.write("first.jpg", bytes(32_768))
+    blobs = Blobs(full_disk.as_uri(), KEYRING)
+    blobs.write("first.jpg", bytes(32_000))
     with pytest.raises(UnavailableError, match="is full"):
-        blobs.write("second.jpg", bytes(32_768))
+        blobs.write("second.jpg", bytes(32_000))
     with pytest.raises(UnavailableError, match="is full"):
-        blobs.write("first.jpg", bytes(32_769))
+        blobs.write("first.jpg", bytes(33_000))
 
     assert files(full_disk) == ["first.jpg"]
-    assert blobs.read("first.jpg") == bytes(32_768)
+    assert blobs.read("first.jpg") == bytes(32_000)
 
     blobs.delete("first.jpg")
-    blobs.write("second.jpg", bytes(32_768))
+    blobs.write("second.jpg", bytes(32_000))
     assert files(full_disk) == ["second.jpg"]
 
 
 def test_a_folder_that_cannot_be_made(folder: Path) -> None:
     folder.write_bytes(b"a file is in the way")
-    blobs = Blobs(folder.as_uri())
+    blobs = Blobs(folder.as_uri(), KEYRING)
     with pytest.raises(UnavailableError, match="cannot be written"):
         blobs.write(NAME, PICTURE)
     with pytest.raises(UnavailableError, match="cannot be read"):
@@ -135,6 +137,14 @@ def test_a_folder_that_cannot_be_made(folder: Path) -> None:
         blobs.delete(NAME)
 
 
-def test_people_are_told_where_a_picture_lies(folder: Path) -> None:
-    assert Blobs(folder.as_uri()).location(NAME) == str(folder / NAME)
-    assert Blobs("memory://crops").location(NAME) == f"memory:///crops/{NAME}"
+def test_a_file_shows_nothing_of_its_picture(folder: Path) -> None:
+    Blobs(folder.as_uri(), KEYRING).write(NAME, PICTURE)
+    assert PICTURE[:16] not in (folder / NAME).read_bytes()
+
+
+def test_a_picture_under_another_name_is_refused(folder: Path) -> None:
+    blobs = Blobs(folder.as_uri(), KEYRING)
+    blobs.write(NAME, PICTURE)
+    (folder / NAME).rename(folder / "other.jpg")
+    with pytest.raises(SealError, match=r"other\.jpg cannot be opened"):
+        blobs.read("other.jpg")

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import URL
 
 from lookout.messages import Crop
+from lookout.sealing import Keyring
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Sighting, StoredCrop
-from lookout.stores.templates import unpack
+from lookout.stores.templates import sighting_place, unpack
 from workers.sightings import EmbeddedCrop, Seen, blob_name, fold, store
 
 AT_US = int(datetime(2026, 11, 1, 23, 59, 59, tzinfo=UTC).timestamp() * 1e6)
+KEYRING = Keyring.parse(Keyring.new_key())
 X, Y, Z = np.eye(3, dtype=np.float32)
 
 
@@ -50,7 +52,7 @@ def embedded(
 
 def store_all(registry: Registry, seen: list[Seen]) -> list[bool]:
     with registry.transaction() as session:
-        return [store(session, one, {crop.crop.id: None for crop in one.crops}, "model") for one in seen]
+        return [store(session, KEYRING, one, {crop.crop.id: None for crop in one.crops}, "model") for one in seen]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def store_all(registry: Registry, seen: list[Seen]) -> list[bool]:
 def test_folds_crops_by_quality(
     registry: Registry, crops: list[tuple[NDArray[np.float32], float]], template: list[float]
 ) -> None:
-    (seen,) = fold(registry, [embedded(f"c{n}", vector, quality=q) for n, (vector, q) in enumerate(crops)])
+    (seen,) = fold(registry, KEYRING, [embedded(f"c{n}", vector, quality=q) for n, (vector, q) in enumerate(crops)])
 
     expected = np.asarray(template, np.float32)
     assert seen.template == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
@@ -78,15 +80,15 @@ def test_folds_crops_by_quality(
 def test_folds_what_comes_later_into_what_is_stored(registry: Registry) -> None:
     one_by_one = [embedded("a", X, quality=0.9), embedded("b", Y, quality=0.6, at_s=1), embedded("c", Z, at_s=2)]
     for crop in one_by_one:
-        (last,) = fold(registry, [crop])
+        (last,) = fold(registry, KEYRING, [crop])
         store_all(registry, [last])
 
-    (again,) = fold(registry, one_by_one)
+    (again,) = fold(registry, KEYRING, one_by_one)
     assert again.crops == [], "all are stored"
     assert again.template == pytest.approx(last.template, abs=1e-6)
     with registry.reading() as session:
         sighting = session.get_one(Sighting, "t")
-        assert unpack(sighting.template_sum) == pytest.approx([0.9, 0.6, 1.0], abs=1e-6)
+        assert unpack(sighting.template_sum, KEYRING, sighting_place("t")) == pytest.approx([0.9, 0.6, 1.0], abs=1e-6)
         assert sighting.best_quality == 1.0
         assert (sighting.started_at_us, sighting.ended_at_us) == (AT_US, AT_US + 2_000_000)
 
@@ -94,6 +96,7 @@ def test_folds_what_comes_later_into_what_is_stored(registry: Registry) -> None:
 def test_groups_by_track_and_orders_by_time(registry: Registry) -> None:
     seen = fold(
         registry,
+        KEYRING,
         [
             embedded("late", X, at_s=2),
             embedded("other", Y, track="u", at_s=1),
@@ -107,12 +110,12 @@ def test_groups_by_track_and_orders_by_time(registry: Registry) -> None:
 
 
 def test_a_sighting_is_new_once(registry: Registry) -> None:
-    assert store_all(registry, fold(registry, [embedded("a", X)])) == [True]
-    assert store_all(registry, fold(registry, [embedded("b", X)])) == [False]
+    assert store_all(registry, fold(registry, KEYRING, [embedded("a", X)])) == [True]
+    assert store_all(registry, fold(registry, KEYRING, [embedded("b", X)])) == [False]
 
 
 def test_a_crop_without_picture_is_stored_all_the_same(registry: Registry) -> None:
-    store_all(registry, fold(registry, [embedded("a", X)]))
+    store_all(registry, fold(registry, KEYRING, [embedded("a", X)]))
     with registry.reading() as session:
         assert session.get_one(StoredCrop, "a").blob is None
 

@@ -1,0 +1,24 @@
+"""Milvus brought up to date by a command."""
+
+from __future__ import annotations
+
+from lookout.errors import UnavailableError
+from lookout.faces.models import embedder_contract
+from lookout.sealing import Keyring
+from lookout.settings import Settings
+from lookout.stores.index import prepare_index, update_index
+from lookout.stores.registry import Registry
+from lookout.stores.vectors import Vectors
+
+
+def index_now(settings: Settings, registry: Registry, ring: Keyring) -> str:
+    """Bring Milvus up to date; where it does not answer, the workers will. Returns what to add to a message."""
+    vectors = Vectors(settings.milvus_uri)
+    try:
+        prepare_index(registry, vectors, settings.embedder, embedder_contract(settings).dimension)
+        update_index(registry, vectors, ring, settings.embedder)
+    except UnavailableError:
+        return "; Milvus does not answer, it will be told when it does"
+    finally:
+        vectors.close()
+    return ""

@@ -1,0 +1,100 @@
+"""The models that look at photos which people send; loaded once in each process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lookout.errors import PhotoError
+from lookout.faces.models import load_detector, load_embedder
+from lookout.faces.photos import decode_photo
+from lookout.settings import Settings
+from lookout.targets.photos import Photo, cut_face, preview
+
+if TYPE_CHECKING:
+    from lookout.faces.detector import YuNet
+    from lookout.faces.embedder import Embedder
+    from lookout.faces.enrolment import Examination
+
+#: Photos decoded and searched at a time: one of 64 megapixels takes a gigabyte meanwhile.
+AT_A_TIME = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What a photo shows, for the person who sent it.
+
+    Attributes:
+        preview: the photo upright, reduced, as a JPEG; empty if it could not be read.
+    """
+
+    examination: Examination
+    preview: bytes
+
+
+class Faces:
+    """Detector and embedder for any number of threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loading = threading.Lock()
+        self._embedding = threading.Lock()
+        self._looking = threading.BoundedSemaphore(AT_A_TIME)
+        self._models: tuple[YuNet, Embedder] | None = None
+
+    def load(self) -> tuple[YuNet, Embedder]:
+        """Load the models, if nobody has done so yet.
+
+        Raises:
+            AssetError: they cannot be fetched or loaded.
+        """
+        with self._loading:
+            if self._models is None:
+                self._models = (load_detector(self._settings), load_embedder(self._settings))
+            return self._models
+
+    def examine(self, data: bytes, name: str) -> Seen:
+        """Find and judge all faces of a photo. It refuses nothing: the result says why.
+
+        Args:
+            data: the file's bytes.
+            name: what to call it in messages.
+        """
+        from lookout.faces.enrolment import Examination, complete, glance
+
+        detector, embedder = self.load()
+        with self._looking:
+            try:
+                bgr = decode_photo(data, name)
+            except PhotoError as error:
+                return Seen(Examination(name, (0, 0), (), PhotoError(str(error), reasons=error.reasons)), b"")
+            glimpse, small = glance(bgr, name, detector, embedder), preview(bgr)
+        with self._embedding:
+            (examination,) = complete([glimpse], embedder)
+        return Seen(examination, small)
+
+    def enrol(self, data: bytes, name: str, face: int | None) -> Photo:
+        """Turn a photo into one that can be a reference.
+
+        Args:
+            data: the file's bytes.
+            name: what to call it in messages.
+            face: which of several faces, counted from 1 from left to right.
+
+        Raises:
+            PhotoError: it cannot be one; the message says why.
+        """
+        from lookout.faces.enrolment import complete, glance
+
+        detector, embedder = self.load()
+        with self._looking:
+            bgr = decode_photo(data, name)
+            glimpse = glance(bgr, name, detector, embedder)
+            if problem := glimpse.examination.problem(face):
+                raise problem
+            box = glimpse.examination.faces[(face or 1) - 1].detection.box_xyxy.tolist()
+            jpeg = cut_face(bgr, box)
+        with self._embedding:
+            (examination,) = complete([glimpse], embedder)
+        return Photo(name, data, examination.choose(face), jpeg)

@@ -1,0 +1,72 @@
+"""What the HTTP service works with."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from redis import Redis
+from starlette.requests import HTTPConnection
+
+from lookout.faces.assets import AssetCache
+from lookout.faces.manifest import EmbedderContract
+from lookout.faces.models import asset_cache, embedder_contract
+from lookout.sealing import Keyring, keyring
+from lookout.settings import Settings
+from lookout.stores.blobs import Blobs
+from lookout.stores.redis import connect
+from lookout.stores.registry import Registry
+from lookout.stores.vectors import Vectors
+from search.faces import Faces
+
+
+class Parts:
+    """Connections, each made when it is first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry."""
+        return Registry(self.settings.database)
+
+    @cached_property
+    def redis(self) -> Redis:
+        """Redis."""
+        return connect(self.settings)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """Milvus."""
+        return Vectors(self.settings.milvus_uri)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The keys of what is encrypted at rest."""
+        return keyring(self.settings)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """The pictures."""
+        return Blobs(self.settings.blobs, self.keyring)
+
+    @cached_property
+    def assets(self) -> AssetCache:
+        """Models, and the script of the page."""
+        return asset_cache(self.settings)
+
+    @cached_property
+    def contract(self) -> EmbedderContract:
+        """What the embedder expects and gives."""
+        return embedder_contract(self.settings)
+
+    @cached_property
+    def faces(self) -> Faces:
+        """The models that look at photos."""
+        return Faces(self.settings)
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    """The parts, for a dependency of a route: `Annotated[Parts, Depends(parts_of)]`."""
+    parts: Parts = connection.app.state.parts
+    return parts
