@@ -10,7 +10,7 @@ demo: .venv/.local
 	$(BIN)/lookout demo $(DEMO)
 
 test: .venv/.dev
-	deploy/local/install-debian prometheus postgresql gir1.2-gst-rtsp-server-1.0 \
+	deploy/local/install-debian chromium prometheus postgresql gir1.2-gst-rtsp-server-1.0 \
 		gstreamer1.0-plugins-good gstreamer1.0-plugins-bad python3-gi
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

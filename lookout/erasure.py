@@ -26,6 +26,7 @@ from lookout.stores.registry.tables import (
     AlertSighting,
     Delivery,
     IdempotencyKey,
+    Import,
     ImportItem,
     IndexRemoval,
     Reference,
@@ -36,6 +37,7 @@ from lookout.stores.registry.tables import (
 )
 from lookout.stores.templates import reference_place, unpack
 from lookout.stores.vectors import SIGHTINGS, Vectors
+from lookout.targets.imports import cancel_import
 from lookout.thresholds import thresholds
 
 #: Sightings looked at for each photo of the person: as many as Milvus gives at once.
@@ -88,6 +90,7 @@ def erase_target(
         NotFoundError: there is no such target, or it is erased already.
         UnavailableError: a store does not answer. The target is still there: call it again.
     """
+    _cancel_imports(registry, actor, target_id)
     with registry.transaction() as session:
         # Locked: a worker that is about to store a match waits here, and then finds the target erased.
         target = session.get(Target, target_id, with_for_update=True)
@@ -141,6 +144,23 @@ def erase_target(
         for picture in pictures:
             blobs.delete(picture)
     return erasure
+
+
+def _cancel_imports(registry: Registry, actor: Actor, target_id: str) -> None:
+    """End running imports that name the person: they would enrol them again.
+
+    In a transaction of its own, as imports lock themselves before targets.
+    """
+    with registry.transaction() as session:
+        target = session.get(Target, target_id)
+        if target is None:
+            return
+        named = select(ImportItem.import_id).where(ImportItem.person == target.name)
+        running = select(Import).where(
+            Import.watchlist_id == target.watchlist_id, Import.state == "running", Import.id.in_(named)
+        )
+        for importing in session.scalars(running.with_for_update()):
+            cancel_import(session, actor, importing)
 
 
 def _sightings_alike(

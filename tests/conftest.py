@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import hypothesis
 import pytest
+from sqlalchemy.engine import URL
 
 from lookout.faces.assets import AssetCache
 from lookout.faces.manifest import Archive, WheelTags, load_manifest
 from lookout.settings import Settings
+from lookout.stores.registry import Registry
 
 # No test is about time, and on a busy machine any example may take longer than Hypothesis allows.
 hypothesis.settings.register_profile("busy", deadline=None)
 hypothesis.settings.load_profile("busy")
 
 Publish = Callable[..., Archive]
+
+
+@pytest.fixture(autouse=True)
+def _no_connection_is_left_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the registries that a test opened: their connections would be found open in a later one."""
+    opened: list[Registry] = []
+    init = Registry.__init__
+
+    def remember(registry: Registry, url: URL) -> None:
+        init(registry, url)
+        opened.append(registry)
+
+    monkeypatch.setattr(Registry, "__init__", remember)
+    yield
+    for registry in opened:
+        registry.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import statistics
@@ -16,14 +17,15 @@ import numpy as np
 
 from lookout.faces.models import asset_cache, load_detector, load_embedder
 from lookout.settings import Settings
+from tests.bench import enrolment, lists, wall
 
 DEMO_SECONDS = 60
 
 
 def main() -> None:
     """Print each figure as it is known."""
-    for name, figure in [*faces(), *demo()]:
-        print(f"{name:<58} {figure}", flush=True)  # noqa: T201
+    for name, figure in itertools.chain(faces(), operators(), demo()):
+        print(f"{name:<75} {figure}", flush=True)  # noqa: T201
 
 
 def faces() -> Iterator[tuple[str, str]]:
@@ -40,6 +42,13 @@ def faces() -> Iterator[tuple[str, str]]:
         yield f"detect {width} x {height}", _milliseconds(lambda picture=picture: detector.detect(picture))  # type: ignore[misc]
     for batch in (1, 16):
         yield f"embed {batch}", _milliseconds(lambda batch=batch: embedder.embed([aligned] * batch))  # type: ignore[misc]
+
+
+def operators() -> Iterator[tuple[str, str]]:
+    """What operators wait for: enrolment, lists, the wall."""
+    for measure in (enrolment.measure, lists.measure, wall.measure):
+        for name, figure in measure().items():
+            yield name, f"{figure:.0f}"
 
 
 def demo() -> Iterator[tuple[str, str]]:

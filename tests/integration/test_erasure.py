@@ -22,6 +22,8 @@ from lookout.stores.registry.tables import (
     AlertSighting,
     AuditEntry,
     Delivery,
+    Import,
+    ImportItem,
     RejectedPair,
     Sighting,
     StoredCrop,
@@ -186,3 +188,21 @@ def test_milvus_has_no_row_of_what_was_erased_while_it_was_written(
     assert erased[0].sightings == 2
     hits = workplace.parts.vectors.search_sightings(template_of_man_a(workplace), 10)[0]
     assert seen.track_id not in {hit.id for hit in hits}
+
+
+def test_an_import_that_would_enrol_the_person_again_is_cancelled(workplace: Workplace, enrolled: Target) -> None:
+    names = {"with": enrolled.name, "without": "somebody else"}
+    with workplace.registry.transaction() as session:
+        for name, person in names.items():
+            row = Import(
+                id=name,
+                watchlist_id=enrolled.watchlist_id,
+                source=f"{name}.zip",
+                created_by="olga",
+                created_at_us=now_us(),
+            )
+            session.add(row)
+            session.flush()
+            session.add(ImportItem(import_id=name, position=0, person=person, file="a.jpg"))
+    workplace.erase(enrolled)
+    assert {row.id: row.state for row in workplace.rows(Import)} == {"with": "cancelled", "without": "running"}

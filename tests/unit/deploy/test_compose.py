@@ -349,9 +349,9 @@ def test_what_the_image_copies_is_there_and_sent_to_the_builder() -> None:
 
 
 def test_the_image_brings_the_default_models_and_no_clips() -> None:
-    (names,) = re.findall(r"lookout models fetch ([\w -]+?) *\\?$", DOCKERFILE.read_text(), re.MULTILINE)
+    (names,) = re.findall(r"lookout models fetch ([\w. -]+?) *\\?$", DOCKERFILE.read_text(), re.MULTILINE)
     defaults = Settings.model_fields
-    assert names.split() == [defaults["detector"].default, defaults["embedder"].default]
+    assert names.split() == [defaults["detector"].default, defaults["embedder"].default, "htmx.min.js"]
 
 
 # ---- Prometheus ----
