@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from lookout import audit
-from lookout.alerts import event
+from lookout.alerts.records import event
 from lookout.audit import Actor
 from lookout.clock import now_us
 from lookout.errors import NotFoundError
@@ -38,7 +38,7 @@ from lookout.stores.registry.tables import (
 from lookout.stores.templates import reference_place, unpack
 from lookout.stores.vectors import SIGHTINGS, Vectors
 from lookout.targets.imports import cancel_import
-from lookout.thresholds import thresholds
+from lookout.watchlists.thresholds import thresholds
 
 #: Sightings looked at for each photo of the person: as many as Milvus gives at once.
 SEARCHED = 16_384

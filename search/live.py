@@ -22,9 +22,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from lookout.accounts.rights import Identity
+from lookout.alerts.wall import Happened, events_after, knows_all_after, newest_event
 from lookout.errors import UnavailableError
 from lookout.stores.registry import Registry
-from lookout.wall import Happened, events_after, knows_all_after, newest_event
 from search.parts import parts_of
 from search.security import identify
 

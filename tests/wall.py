@@ -17,7 +17,7 @@ from deploy.local.parts import free_ports
 from lookout.accounts.rights import ROLE_SCOPES
 from lookout.accounts.sessions import create_token
 from lookout.accounts.users import create_user
-from lookout.alerts import event
+from lookout.alerts.records import event
 from lookout.audit import SYSTEM
 from lookout.clock import now_us
 from lookout.sealing import Keyring

@@ -10,14 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lookout import audit
-from lookout.alerts import event
+from lookout.alerts.closing import close, record_period
+from lookout.alerts.records import event
+from lookout.alerts.webhooks import enqueue
 from lookout.clock import isoformat, now_us, to_datetime
-from lookout.closing import close, record_period
 from lookout.errors import UnavailableError
 from lookout.messages import Crop
 from lookout.metrics import BLOB_ERRORS
 from lookout.stores.registry.tables import TIERS, Alert, AlertSighting, Target, new_id
-from lookout.webhooks import enqueue
 from workers.episodes import Episode, Step, closes_at, place
 from workers.matching import Match
 from workers.parts import Parts

@@ -22,6 +22,7 @@ import httpx2
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
+from lookout.alerts.webhooks import is_link_local, open_secret
 from lookout.clock import now_us
 from lookout.errors import SealError
 from lookout.logging import redact
@@ -29,7 +30,6 @@ from lookout.metrics import DELIVERIES
 from lookout.sealing import Keyring
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Delivery, Webhook
-from lookout.webhooks import is_link_local, open_secret
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from celery import Celery
 from sqlalchemy import delete
 
 from lookout.accounts.sessions import forget_ended
+from lookout.alerts.webhooks import forget_old
 from lookout.cameras import publish_cameras
 from lookout.clock import now_us
 from lookout.errors import SealError, UnavailableError
 from lookout.queue import DELIVER, DELIVERIES
 from lookout.stores.index import prepare_index, update_index
 from lookout.stores.registry.tables import AlertEvent
-from lookout.webhooks import forget_old
 from workers import alerts, deliveries
 from workers.parts import Parts
 

@@ -15,8 +15,8 @@ from lookout.sealing import Keyring
 from lookout.stores.registry.tables import Reference, RejectedPair, Target
 from lookout.stores.templates import reference_place, unpack_many
 from lookout.stores.vectors import Hit
-from lookout.thresholds import thresholds
-from lookout.watchlists import is_active
+from lookout.watchlists.records import is_active
+from lookout.watchlists.thresholds import thresholds
 from workers.parts import Parts
 
 #: Targets looked at for each face: several watchlists, some of them asleep, must fit.

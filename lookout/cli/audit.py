@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lookout import audit, audit_reading
-from lookout.audit_reading import FORMS, Filter
+from lookout import audit
+from lookout.audit import reading as audit_reading
+from lookout.audit.reading import FORMS, Filter
 from lookout.cli.context import cli_actor, open_registry
 from lookout.clock import isoformat
 from lookout.errors import BadInputError

@@ -11,7 +11,7 @@ from rich.table import Table
 from sqlalchemy import Select, select
 from sqlalchemy.orm import joinedload
 
-from lookout import webhooks
+from lookout.alerts import webhooks
 from lookout.cli.context import cli_actor, open_registry
 from lookout.clock import isoformat
 from lookout.dead_letters import replay as replay_crops

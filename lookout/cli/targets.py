@@ -23,7 +23,7 @@ from lookout.stores.blobs import Blobs
 from lookout.stores.registry.tables import Reference, Target, Watchlist
 from lookout.targets import Model, add_target, read_photos
 from lookout.texts import clean
-from lookout.watchlists import find_watchlist
+from lookout.watchlists.records import find_watchlist
 
 app = typer.Typer(no_args_is_help=True, help="Targets: people on a watchlist.")
 app.command("import")(transfers.import_targets)

@@ -29,7 +29,7 @@ from lookout.targets.exports import export, record_export
 from lookout.targets.imports import Models, begin_import, fail_import, run_import, try_import
 from lookout.targets.references import Model
 from lookout.targets.sources import Source, open_source
-from lookout.watchlists import find_watchlist
+from lookout.watchlists.records import find_watchlist
 
 OnWatchlist = Annotated[str, typer.Option("--watchlist", "-w", help="Name of the watchlist.")]
 

@@ -19,7 +19,7 @@ from lookout.clock import isoformat
 from lookout.errors import BadInputError
 from lookout.settings import Settings
 from lookout.stores.registry.tables import User, Watchlist
-from lookout.watchlists import find_watchlist
+from lookout.watchlists.records import find_watchlist
 
 app = typer.Typer(no_args_is_help=True, help="Users: their roles, rights and one-time links.")
 

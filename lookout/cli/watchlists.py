@@ -10,15 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lookout import watchlists
+from lookout.alerts.webhooks import create_webhook
 from lookout.cli.context import cli_actor, open_registry
 from lookout.faces.models import embedder_contract
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.targets.people import ListedWatchlist
 from lookout.targets.people import list_watchlists as listed_watchlists
-from lookout.thresholds import thresholds
-from lookout.webhooks import create_webhook
+from lookout.watchlists import records as watchlists
+from lookout.watchlists.thresholds import thresholds
 
 app = typer.Typer(
     no_args_is_help=True, help="Watchlists: named sets of targets, each with its purpose and legal basis."

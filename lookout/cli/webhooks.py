@@ -12,7 +12,7 @@ from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from lookout import webhooks
+from lookout.alerts import webhooks
 from lookout.cli.context import cli_actor, open_registry
 from lookout.clock import isoformat
 from lookout.errors import NotFoundError
@@ -20,7 +20,7 @@ from lookout.logging import redact
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.registry.tables import Delivery, Webhook
-from lookout.watchlists import find_watchlist
+from lookout.watchlists.records import find_watchlist
 
 app = typer.Typer(no_args_is_help=True, help="Where a watchlist's alerts are sent.")
 

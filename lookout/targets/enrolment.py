@@ -28,7 +28,7 @@ from lookout.targets.references import (
     write_pictures,
 )
 from lookout.texts import clean
-from lookout.watchlists import find_watchlist
+from lookout.watchlists.records import find_watchlist
 
 #: How many photos a target may have.
 MAX_PHOTOS = 1000

@@ -18,7 +18,7 @@ from lookout.stores.blobs import Blobs
 from lookout.stores.registry.tables import IndexRemoval, Reference, Target, new_id
 from lookout.stores.templates import pack, reference_place, target_place, unpack_many
 from lookout.targets.photos import Photo
-from lookout.thresholds import threshold_at
+from lookout.watchlists.thresholds import threshold_at
 
 Floats = NDArray[np.float32]
 

@@ -18,7 +18,7 @@ from lookout.stores.templates import reference_place, unpack_many
 from lookout.stores.vectors import Vectors
 from lookout.targets.photos import Photo
 from lookout.targets.references import Model, combined
-from lookout.thresholds import thresholds
+from lookout.watchlists.thresholds import thresholds
 
 Floats = NDArray[np.float32]
 

@@ -10,11 +10,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from lookout.accounts.rights import Identity
-from lookout.alerts import MAX_REASON, find_alert, record_view
+from lookout.alerts.records import MAX_REASON, find_alert, record_view
+from lookout.alerts.verdicts import Word, judge, words_of
+from lookout.alerts.wall import MAX_CROPS, Card, Filters, candidates_of, cards, crops_of, newest
 from lookout.clock import isoformat
 from lookout.stores.registry.tables import Alert, StoredCrop
-from lookout.verdicts import Word, judge, words_of
-from lookout.wall import MAX_CROPS, Card, Filters, candidates_of, cards, crops_of, newest
 from search.api import api_router, paging
 from search.parts import Parts, parts_of
 from search.security import Allowed

@@ -9,8 +9,9 @@ from fastapi import Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from lookout import audit, audit_reading
+from lookout import audit
 from lookout.accounts.rights import Identity
+from lookout.audit import reading as audit_reading
 from search.api import api_router, paging
 from search.parts import Parts, parts_of
 from search.security import Allowed

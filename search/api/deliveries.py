@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lookout import webhooks
 from lookout.accounts.rights import Identity
+from lookout.alerts import webhooks
 from lookout.clock import isoformat
 from lookout.stores.registry.tables import Delivery
 from search.api import api_router, paging

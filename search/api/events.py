@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from lookout.accounts.rights import Identity
-from lookout.wall import Happened
+from lookout.alerts.wall import Happened
 from search import live
 from search.api import api_router
 from search.security import Allowed

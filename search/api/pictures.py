@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Response
 
 from lookout.accounts.rights import Identity
-from lookout.alerts import find_alert
+from lookout.alerts.records import find_alert
 from lookout.errors import NotFoundError
 from lookout.stores.registry.tables import Alert, AlertSighting, Reference, StoredCrop
 from search.api import api_router

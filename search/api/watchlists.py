@@ -9,16 +9,16 @@ from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from lookout import watchlists
 from lookout.accounts.rights import Identity
 from lookout.clock import isoformat
-from lookout.error_rates import rate_at, strangers_in_10_000
 from lookout.faces.manifest import EmbedderContract
-from lookout.schedule import MAX_WINDOWS
 from lookout.stores.registry.tables import Watchlist
 from lookout.targets.people import ListedWatchlist, count_targets, get_watchlist, is_overdue, list_watchlists
-from lookout.thresholds import thresholds
-from lookout.watchlists import WatchlistFields
+from lookout.watchlists import records as watchlists
+from lookout.watchlists.error_rates import rate_at, strangers_in_10_000
+from lookout.watchlists.records import WatchlistFields
+from lookout.watchlists.schedule import MAX_WINDOWS
+from lookout.watchlists.thresholds import thresholds
 from search.api import api_router
 from search.api.once import Key, fingerprint, once
 from search.api.versions import IfMatch, check_version, set_etag

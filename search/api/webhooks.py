@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lookout import webhooks
 from lookout.accounts.rights import Identity
+from lookout.alerts import webhooks
 from lookout.clock import isoformat
 from lookout.errors import BadInputError
 from lookout.logging import redact

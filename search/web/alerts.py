@@ -14,11 +14,9 @@ from sqlalchemy.orm import Session
 
 from lookout import audit
 from lookout.accounts.rights import Identity
-from lookout.alerts import MAX_REASON, find_alert, record_view
-from lookout.errors import BadInputError
-from lookout.stores.registry.tables import TIERS, VERDICTS, CameraRow, Target, Watchlist
-from lookout.verdicts import judge, words_of
-from lookout.wall import (
+from lookout.alerts.records import MAX_REASON, find_alert, record_view
+from lookout.alerts.verdicts import judge, words_of
+from lookout.alerts.wall import (
     Card,
     Filters,
     Happened,
@@ -28,6 +26,8 @@ from lookout.wall import (
     newest_event,
     references_of,
 )
+from lookout.errors import BadInputError
+from lookout.stores.registry.tables import TIERS, VERDICTS, CameraRow, Target, Watchlist
 from search import live
 from search.api.alerts import Id, WithParts, read_page
 from search.api.paging import Cursor

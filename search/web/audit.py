@@ -11,9 +11,10 @@ from fastapi.responses import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lookout import audit, audit_reading
+from lookout import audit
 from lookout.accounts.rights import Identity
-from lookout.audit_reading import Filter
+from lookout.audit import reading as audit_reading
+from lookout.audit.reading import Filter
 from lookout.stores.registry.tables import AuditEntry, Target, User, Watchlist
 from search.parts import Parts, parts_of
 from search.security import Allowed

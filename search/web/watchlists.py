@@ -15,14 +15,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
-from lookout import watchlists
 from lookout.accounts.rights import Identity
 from lookout.errors import BadInputError, ConflictError
-from lookout.schedule import DAYS, MAX_WINDOWS
 from lookout.stores.registry.tables import TIERS, CameraRow, Target, Watchlist
 from lookout.targets.people import count_targets, get_watchlist, is_overdue, list_targets, list_watchlists
-from lookout.thresholds import thresholds
-from lookout.watchlists import WatchlistFields, fields_of
+from lookout.watchlists import records as watchlists
+from lookout.watchlists.records import WatchlistFields, fields_of
+from lookout.watchlists.schedule import DAYS, MAX_WINDOWS
+from lookout.watchlists.thresholds import thresholds
 from search.api import paging
 from search.api.watchlists import NO_CONTROLS, Id, Reader, WithParts, Writer, meaning
 from search.indexing import index_now

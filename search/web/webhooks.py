@@ -10,8 +10,8 @@ from fastapi.responses import Response
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from lookout import webhooks
 from lookout.accounts.rights import Identity
+from lookout.alerts import webhooks
 from lookout.clock import now_us
 from lookout.errors import NotFoundError
 from lookout.logging import redact

@@ -17,7 +17,7 @@ from lookout.faces.embedder import Embedder
 from lookout.faces.enrolment import ExaminedFace
 from lookout.faces.geometry import Floats
 from lookout.faces.photos import read_photo
-from lookout.thresholds import threshold_at
+from lookout.watchlists.thresholds import threshold_at
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 #: Photos a person at most: the few people with dozens would count for most of the rest.

@@ -16,12 +16,12 @@ from sqlalchemy import delete, func, select
 from deploy.local.parts import free_ports
 from lookout.accounts.rights import identity
 from lookout.accounts.users import change_user, find_user
-from lookout.alerts import event, find_alert
+from lookout.alerts.records import event, find_alert
+from lookout.alerts.verdicts import judge
+from lookout.alerts.wall import events_after
 from lookout.audit import SYSTEM
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Alert, AlertEvent, Target, User, Verdict
-from lookout.verdicts import judge
-from lookout.wall import events_after
 from search import live
 from tests.servers import wait_until
 from tests.wall import parts_on, put_alert, put_target, serve, token_of

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
-from lookout import audit, audit_reading
+from lookout import audit
 from lookout.audit import BEGIN, SYSTEM, Actor, Verification
-from lookout.audit_reading import Filter
+from lookout.audit import reading as audit_reading
+from lookout.audit.reading import Filter
 from lookout.stores.registry import Registry
 
 ANNA = Actor("anna", "session", "192.0.2.1")

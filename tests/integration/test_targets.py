@@ -39,7 +39,7 @@ from lookout.targets.enrolment import Enroller, TargetFields, change_target, con
 from lookout.targets.photos import FACE_PX
 from lookout.targets.references import DisagreesError
 from lookout.targets.resemblance import Resemblance, resembling
-from lookout.watchlists import archive_watchlist
+from lookout.watchlists.records import archive_watchlist
 from tests import servers
 
 Floats = NDArray[np.float32]

@@ -25,7 +25,7 @@ from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import IndexRemoval, Target, Watchlist
 from lookout.stores.templates import pack, target_place
 from lookout.stores.vectors import SIGHTINGS, TARGETS, Vectors, collection_name
-from lookout.watchlists import archive_watchlist, restore_watchlist
+from lookout.watchlists.records import archive_watchlist, restore_watchlist
 from tests import servers
 from tests.servers import wait_until
 

@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 from deploy.local.parts import free_ports
-from lookout import webhooks
+from lookout.alerts import webhooks
 from lookout.audit import SYSTEM
 from lookout.cli.dead_letters import app as dead_letters
 from lookout.clock import now_us

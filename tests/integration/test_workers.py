@@ -18,6 +18,7 @@ from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 from lookout.accounts.users import create_user
+from lookout.alerts.verdicts import judge
 from lookout.audit import SYSTEM
 from lookout.cli.dead_letters import app as dead_letters
 from lookout.clock import now_us
@@ -40,7 +41,6 @@ from lookout.stores.registry.tables import (
 )
 from lookout.stores.templates import sighting_place, unpack
 from lookout.stores.vectors import SIGHTINGS, TARGETS
-from lookout.verdicts import judge
 from tests.people import CAMERA, GROUP, MODEL, crop, man_a, woman_b
 from tests.servers import wait_until
 from tests.workplace import Workplace

@@ -30,7 +30,7 @@ class Watchlist(Base):
     likely_threshold: Mapped[float | None]
     #: Camera groups it is looked for on; empty: all.
     camera_groups: Mapped[list[str]] = mapped_column(default=list)
-    #: When it is looked for, see `lookout.schedule`; empty: always.
+    #: When it is looked for, see `lookout.watchlists.schedule`; empty: always.
     schedule: Mapped[dict[str, Any] | None]
     #: Tiers whose alerts two persons must judge alike.
     two_person_tiers: Mapped[list[str]] = mapped_column(default=list)

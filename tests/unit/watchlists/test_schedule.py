@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookout.errors import BadInputError
-from lookout.schedule import DAYS, Schedule, is_on
+from lookout.watchlists.schedule import DAYS, Schedule, is_on
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookout.error_rates import rate_at, strangers_in_10_000
 from lookout.faces.manifest import load_manifest
 from lookout.stores.registry.tables import Target, Watchlist
-from lookout.thresholds import threshold_at
-from lookout.watchlists import is_active
+from lookout.watchlists.error_rates import rate_at, strangers_in_10_000
+from lookout.watchlists.records import is_active
+from lookout.watchlists.thresholds import threshold_at
 
 CONTRACT = load_manifest().embedder("mobilefacenet-192").contract
 NOON = 1_700_000_000_000_000

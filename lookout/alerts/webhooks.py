@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from lookout import audit
 from lookout.accounts.rights import Identity
-from lookout.alerts import describe
+from lookout.alerts.records import describe
 from lookout.audit import Actor
 from lookout.clock import isoformat, now_us
 from lookout.errors import BadInputError, ConflictError, NotFoundError

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from lookout import audit, webhooks
-from lookout.alerts import MAX_REASON, event
+from lookout import audit
+from lookout.alerts import webhooks
+from lookout.alerts.closing import close
+from lookout.alerts.records import MAX_REASON, event
 from lookout.audit import Actor
 from lookout.clock import now_us
-from lookout.closing import close
 from lookout.errors import BadInputError, ConflictError
 from lookout.stores.registry.tables import Alert, AlertSighting, RejectedPair, User, Verdict, new_id
 from lookout.texts import clean
@@ -86,7 +87,7 @@ def judge(session: Session, actor: Actor, user_id: str, alert: Alert, verdict: s
         session: of `Registry.transaction`.
         actor: for the audit.
         user_id: who says it; a later word of the same person replaces the earlier one, the history keeps both.
-        alert: locked, see `lookout.alerts.find_alert`.
+        alert: locked, see `lookout.alerts.records.find_alert`.
         verdict: `confirmed` or `rejected`.
         reason: must be given to reject, and where the watchlist demands it.
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from lookout.alerts.webhooks import check_url, is_link_local
 from lookout.errors import BadInputError
-from lookout.webhooks import check_url, is_link_local
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookout.verdicts import Word, last_words, outcome
+from lookout.alerts.verdicts import Word, last_words, outcome
 
 SAID = st.sampled_from(["confirmed", "rejected"])
 

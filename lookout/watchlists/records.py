@@ -10,14 +10,15 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from lookout import audit, schedule
+from lookout import audit
 from lookout.audit import Actor
 from lookout.clock import now_us
 from lookout.errors import BadInputError, ConflictError, NotFoundError
 from lookout.faces.manifest import EmbedderContract
 from lookout.stores.registry.tables import TIERS, IndexRemoval, Target, User, Watchlist, new_id
 from lookout.texts import clean
-from lookout.thresholds import thresholds
+from lookout.watchlists import schedule
+from lookout.watchlists.thresholds import thresholds
 
 MAX_GROUPS = 200
 MAX_ACKNOWLEDGE_S = 30 * 24 * 3600

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lookout.faces.manifest import EmbedderContract, load_manifest
 from lookout.stores.registry.tables import TIERS, Watchlist
-from lookout.thresholds import TIER_RATES, Thresholds, threshold_at, thresholds
+from lookout.watchlists.thresholds import TIER_RATES, Thresholds, threshold_at, thresholds
 
 #: On a busy machine any example may take longer than Hypothesis allows.
 patient = settings(deadline=None)

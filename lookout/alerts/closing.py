@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lookout import audit, webhooks
-from lookout.alerts import event
+from lookout import audit
+from lookout.alerts import webhooks
+from lookout.alerts.records import event
 from lookout.clock import isoformat
 from lookout.stores.registry.tables import Alert, AlertSighting, Target
 

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from lookout.accounts.rights import Identity
-from lookout.alerts import describe, visible
+from lookout.alerts.records import describe, visible
+from lookout.alerts.verdicts import Word, last_words, persons_needed, words_of
 from lookout.clock import isoformat, now_us
 from lookout.stores.registry.tables import (
     Alert,
@@ -23,7 +24,6 @@ from lookout.stores.registry.tables import (
     Target,
     Watchlist,
 )
-from lookout.verdicts import Word, last_words, persons_needed, words_of
 
 #: Crops of one alert that are shown at most: some hours of an episode.
 MAX_CROPS = 1000

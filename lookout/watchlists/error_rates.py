@@ -14,8 +14,8 @@ LEAST_RATE = 1e-9
 def rate_at(contract: EmbedderContract, cosine: float) -> float:
     """The share of comparisons of two strangers that reach a cosine, by the model's operating points: 1e-9..1.
 
-    The inverse of `lookout.thresholds.threshold_at`: straight lines over the rate's logarithm, drawn on beyond the last
-    points. A model with a single point tells only that point's rate.
+    The inverse of `lookout.watchlists.thresholds.threshold_at`: straight lines over the rate's logarithm, drawn on
+    beyond the last points. A model with a single point tells only that point's rate.
     """
     points = sorted((known, math.log10(rate)) for rate, known in contract.operating_points.items())
     if len(points) == 1:

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
+from lookout.alerts.wall import Filters
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Alert
-from lookout.wall import Filters
 from tests.wall import put_alert, put_target
 
 
