@@ -113,7 +113,13 @@ class LocalSystem:
             self.stores.start(START_TIMEOUT_S, stopping=stopping)
             if stopping():
                 return
-            self.services.start(START_TIMEOUT_S, stopping=stopping)
+
+            def stopping_meanwhile() -> bool:
+                # A store that dies now is restarted: the services that wait for it would never be ready.
+                self.stores.tick()
+                return stopping()
+
+            self.services.start(START_TIMEOUT_S, stopping=stopping_meanwhile)
         except BaseException:
             self.stop()
             raise
