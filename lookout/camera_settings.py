@@ -139,7 +139,8 @@ def _explain(path: Path, text: str, message: str) -> str:
     inside = re.search(r"\]\.(\w+)", where) or re.search(r"field `([^`]+)`", what)
     field = inside[1] if inside else "camera"
     line = _line(text, int(block[1]) if block else None, field)
-    return (
+    # What it quotes of the file, the name of a field among it, may be an address with a password.
+    return redact(
         f"{path}, line {line}: field `{field}`: {what}. A camera is a [[camera]] block of the fields "
         f"{', '.join(Camera.__struct_fields__)}."
     )

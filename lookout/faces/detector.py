@@ -58,6 +58,9 @@ class YuNet:
     def __init__(self, model: Path, *, threads: int = 1, device: str = "CPU") -> None:
         self._compiled = compile_model(model, threads=threads, device=device)
         self._local = threading.local()
+        # One call here, before there are threads: OpenVINO's Python bindings set themselves up at their first use, and
+        # when several threads came first at once they waited for one another for ever (seen in 3 of 54 starts).
+        self.detect(np.zeros((32, 32, 3), np.uint8))
 
     def detect(self, bgr: NDArray[np.uint8], *, score_threshold: float = SCORE_THRESHOLD) -> list[Detection]:
         """Find faces in a BGR picture `(H, W, 3)` of 0..255, best score first.

@@ -254,7 +254,7 @@ def test_entries_are_filtered(
     registry: Registry, wanted: Filter, numbers: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter(range(1_000_000, 10_000_000, 1_000_000))
-    monkeypatch.setattr(audit, "now_us", lambda: next(times))
+    monkeypatch.setattr("lookout.audit.log.now_us", lambda: next(times))
     with registry.transaction() as session:
         audit.record(session, ANNA, "user.created", "user", "u")
         audit.record(session, ANNA, "target.viewed", "target", "t2", watchlist_id="w")

@@ -200,6 +200,7 @@ lines = st.one_of(
 
 
 @SAME_FILE
+@example("[[camera]]\nid = 'a'\n'rtsp://u:geheim@host/x' = 1")
 @given(text=st.one_of(st.lists(lines, max_size=12).map("\n".join), st.text()))
 @example("[[camera]]\nid = 'a'\nurl = 'rtsp://h/ - at `$.x`' \nname = 3")
 def test_whatever_the_file_says(file: Path, text: str) -> None:
