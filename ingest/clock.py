@@ -6,6 +6,8 @@ from __future__ import annotations
 MAX_CLOCK_OFFSET_US = 10_000_000
 #: A presentation time that jumps by more than this starts a new time line.
 MAX_JUMP_US = 2_000_000
+#: A step back of no more than this is waited out: a sender report has put right what arrivals made of the first frames.
+MAX_HOLD_US = 1_000_000
 #: The fastest arrival is looked for in windows of this length, so that the clocks of camera and host may drift apart.
 WINDOW_US = 60_000_000
 
@@ -22,6 +24,7 @@ class CaptureClock:
         self._arrival_offsets_us: list[int] = []
         self._window_started_us = 0
         self._last_pts_us: int | None = None
+        self._last_stamp_us = 0
         self.behind_us = 0
 
     def observe_rtcp(self, pts_us: int, wall_us: int) -> None:
@@ -29,7 +32,10 @@ class CaptureClock:
         self._rtcp_offset_us = wall_us - pts_us
 
     def stamp(self, pts_us: int | None, arrival_us: int) -> int:
-        """Capture time of a frame; sets `behind_us`, by how much it came later than the fastest ones."""
+        """Capture time of a frame; sets `behind_us`, by how much it came later than the fastest ones.
+
+        It goes back only by more than `MAX_HOLD_US`: when the camera's clock, or the time line, was set back.
+        """
         if pts_us is None:
             self.behind_us = 0
             return arrival_us
@@ -40,7 +46,11 @@ class CaptureClock:
         arrival_offset = self._fastest(arrival_us - pts_us, arrival_us)
         self.behind_us = arrival_us - pts_us - arrival_offset
         trusted = self._rtcp_offset_us is not None and abs(self.camera_offset_us) <= MAX_CLOCK_OFFSET_US
-        return pts_us + (self._rtcp_offset_us if trusted and self._rtcp_offset_us is not None else arrival_offset)
+        stamp_us = pts_us + (self._rtcp_offset_us if trusted and self._rtcp_offset_us is not None else arrival_offset)
+        if 0 <= self._last_stamp_us - stamp_us <= MAX_HOLD_US:
+            stamp_us = self._last_stamp_us + 1
+        self._last_stamp_us = stamp_us
+        return stamp_us
 
     @property
     def camera_offset_us(self) -> int:
