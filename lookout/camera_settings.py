@@ -15,6 +15,10 @@ from lookout.logging import redact
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
 RETENTION_HOURS = 72
+#: The URL of a camera that has no stream: its videos are handed in as files.
+FILES_ONLY = "files:"
+FOOTAGE_HOURS = 72
+FOOTAGE_GB = 50.0
 MAX_MASKS, MIN_POINTS, MAX_POINTS = 50, 3, 100
 
 #: No control characters: names are shown in lines, and PostgreSQL keeps no NUL.
@@ -28,7 +32,8 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     Attributes:
         id: short name of small letters, digits, `-` and `_`; never changed, as everything stored refers to it.
-        url: `rtsp://…`, or `file:///…` for a recording that is played again and again in real time.
+        url: `rtsp://…`, or `file:///…` for a recording that is played again and again in real time, or `files:` for
+            one without a stream, whose videos are handed in.
         name: what people call it; the id where it is left out.
         group: cameras of one group share their alerts; the id where it is left out.
         analysed_fps: frames a second that are searched for faces.
@@ -36,6 +41,10 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         masks: polygons whose inside is never looked at; points are shares of the picture's width and height, 0..1.
         retention_hours: how long sightings of people on no watchlist are kept.
         matched_only: whether nothing is stored of people on no watchlist.
+        record: whether its video is kept as footage.
+        record_audio: whether its sound is kept with it.
+        footage_hours: how long footage is kept, and
+        footage_gb: how much of it, in 10^9 bytes; the oldest goes first.
         enabled: whether it is watched.
     """
 
@@ -48,6 +57,10 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     masks: Annotated[tuple[Polygon, ...], msgspec.Meta(max_length=MAX_MASKS)] = ()
     retention_hours: Annotated[int, msgspec.Meta(ge=1, le=8760)] = RETENTION_HOURS
     matched_only: bool = False
+    record: bool = False
+    record_audio: bool = False
+    footage_hours: Annotated[int, msgspec.Meta(ge=1, le=8760)] = FOOTAGE_HOURS
+    footage_gb: Annotated[float, msgspec.Meta(ge=0.01, le=1_000_000)] = FOOTAGE_GB
     enabled: bool = True
 
     def __post_init__(self) -> None:
@@ -56,11 +69,21 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             msgspec.structs.force_setattr(self, "name", self.id)
         if not self.group.strip():
             msgspec.structs.force_setattr(self, "group", self.id)
+        if self.record and self.matched_only:
+            raise ValueError(
+                "Expected `false` where `matched_only` is set: footage shows people who match nobody, got `true` in "
+                "field `record`"
+            )
         if not _can_be_opened(self.url):
             raise ValueError(
                 "Expected a URL like `rtsp://user:password@host:554/path` or `file:///path` (in a password, %2F stands "
                 f"for `/` and %40 for `@`), got `{redact(self.url)}` in field `url`"
             )
+
+    @property
+    def has_stream(self) -> bool:
+        """Whether there is something to watch."""
+        return self.url != FILES_ONLY
 
     @property
     def is_recording(self) -> bool:
@@ -78,7 +101,7 @@ def _can_be_opened(url: str) -> bool:
         host = parts.hostname if parts.port != 0 else None
     except ValueError:  # brackets that do not match, or a port that is none
         return False
-    return bool(parts.path if parts.scheme == "file" else parts.scheme in SCHEMES and host)
+    return url == FILES_ONLY or bool(parts.path if parts.scheme == "file" else parts.scheme in SCHEMES and host)
 
 
 def make_camera(**fields: Any) -> Camera:

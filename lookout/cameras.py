@@ -189,7 +189,7 @@ def publish_cameras(registry: Registry, redis: Redis, keyring: Keyring) -> bool:
         # Read after the look at Redis: whoever published meanwhile makes `replace` refuse.
         with registry.reading() as session:
             rows = session.scalars(select(CameraRow).where(CameraRow.enabled).order_by(CameraRow.id)).all()
-        cameras = [camera for row in rows if (camera := _publishable(row, keyring)) is not None]
+        cameras = [camera for row in rows if (camera := _publishable(row, keyring)) is not None and camera.has_stream]
         if before is not None and before.cameras == cameras:
             return False
         if board.replace(previous, CameraSet(0 if before is None else before.version + 1, cameras)):
@@ -222,6 +222,10 @@ def camera_of(row: CameraRow, keyring: Keyring) -> Camera:
         masks=row.masks,
         retention_hours=row.retention_hours,
         matched_only=row.matched_only,
+        record=row.record,
+        record_audio=row.record_audio,
+        footage_hours=row.footage_hours,
+        footage_gb=row.footage_gb,
         enabled=row.enabled,
     )
 

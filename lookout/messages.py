@@ -24,6 +24,7 @@ class Crop(msgspec.Struct, frozen=True, kw_only=True):
         frame_id: the whole frame it was cut from, reduced, as `Crops.get_frame` gives it; empty if there is none.
         frame_box: the face in that frame: left, top, right, bottom as shares of its width and height, 0..1.
         matched_only: nothing is to be stored of who matches nobody.
+        video_id: the handed-in video it was found in; empty: seen live.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Crop(msgspec.Struct, frozen=True, kw_only=True):
     frame_id: str = ""
     frame_box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     matched_only: bool = False
+    video_id: str = ""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +76,11 @@ def crop_id(track: str, number: int) -> str:
 def frame_id(camera_id: str, captured_at_us: int) -> str:
     """Id of a camera's frame: 32 hexadecimal digits."""
     return _derived(f"frame/{camera_id}/{captured_at_us}")
+
+
+def segment_id(camera_id: str, video_id: str, started_at_us: int) -> str:
+    """Id of a piece of footage: 32 hexadecimal digits."""
+    return _derived(f"segment/{camera_id}/{video_id}/{started_at_us}")
 
 
 def _derived(name: str) -> str:

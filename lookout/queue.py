@@ -15,7 +15,11 @@ CROPS = "crops"
 DELIVERIES = "deliveries"
 #: Housekeeping.
 MAINTENANCE = "maintenance"
-QUEUES = (CROPS, DELIVERIES, MAINTENANCE)
+#: What is to be deleted: large, and never urgent.
+RETENTION = "retention"
+#: Clips that people asked for.
+EXPORTS = "exports"
+QUEUES = (CROPS, DELIVERIES, MAINTENANCE, RETENTION, EXPORTS)
 
 EMBED_CROPS = "lookout.embed_crops"
 DELIVER = "lookout.deliver"
@@ -24,6 +28,10 @@ RELAY_DELIVERIES = "lookout.relay_deliveries"
 UPDATE_INDEX = "lookout.update_index"
 PUBLISH_CAMERAS = "lookout.publish_cameras"
 TIDY = "lookout.tidy"
+INDEX_SIGHTINGS = "lookout.index_sightings"
+REGISTER_FOOTAGE = "lookout.register_footage"
+SWEEP = "lookout.sweep"
+EXPORT = "lookout.export"
 
 _ROUTES = {
     EMBED_CROPS: {"queue": CROPS},
@@ -33,6 +41,10 @@ _ROUTES = {
     UPDATE_INDEX: {"queue": MAINTENANCE},
     PUBLISH_CAMERAS: {"queue": MAINTENANCE},
     TIDY: {"queue": MAINTENANCE},
+    INDEX_SIGHTINGS: {"queue": MAINTENANCE},
+    REGISTER_FOOTAGE: {"queue": MAINTENANCE},
+    SWEEP: {"queue": RETENTION},
+    EXPORT: {"queue": EXPORTS},
 }
 
 #: Seconds after which a message that a worker took and did not finish goes to another one. The messages of a killed

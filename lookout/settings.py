@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", repr=False, description="empty: SQLite in home; may hold a password")
     database_password: SecretStr | None = Field(default=None, description="put into database_url")
     blobs_url: str = Field(default="", description="any fsspec URL; empty: a folder in home")
+    footage: Path | None = Field(default=None, description="recorded video, on a disk of this machine; empty: in home")
     public_url: str = Field(
         default="http://127.0.0.1:8000",
         description="where people reach the page, for links; if not set, where it listens on this machine",
@@ -97,6 +98,16 @@ class Settings(BaseSettings):
             return URL.create("sqlite", database=str((self.home / "registry.db").absolute()))
         url = make_url(self.database_url)
         return url.set(password=self.database_password.get_secret_value()) if self.database_password else url
+
+    @property
+    def footage_folder(self) -> Path:
+        """Where recorded video lies."""
+        return (self.footage or self.home / "footage").absolute()
+
+    @property
+    def uploads_folder(self) -> Path:
+        """Where videos that were sent lie until they are indexed: beside the footage, as both are large."""
+        return self.footage_folder / "uploads"
 
     @property
     def blobs(self) -> str:

@@ -20,8 +20,8 @@ from lookout.audit import Actor
 from lookout.errors import LookoutError, UnavailableError
 from lookout.faces.models import load_detector, load_embedder
 from lookout.stores.index import prepare_index
+from lookout.stores.pieces import PieceFile, delete_pieces
 from lookout.stores.registry.tables import Import
-from lookout.targets.archives import Archive, delete_archive
 from lookout.targets.enrolment import Enroller
 from lookout.targets.imports import Models, fail_import, run_import
 from lookout.targets.references import Model
@@ -108,12 +108,12 @@ class Importer:
             fail_import(parts.registry, actor, importing.id, "Lookout failed; the log of `search` tells why.")
         with parts.registry.transaction() as session:
             session.get_one(Import, importing.id).blob = None
-        delete_archive(parts.blobs, blob)
+        delete_pieces(parts.blobs, blob)
 
     def _finish(self, importing: Import, by: Enroller, blob: str, lock: Lock) -> bool:
         """Import what is left; False if the process is to end before."""
         parts, settings = self._parts, self._parts.settings
-        opened = ZipSource(Archive(parts.blobs, blob), importing.source)  # type: ignore[arg-type]
+        opened = ZipSource(PieceFile(parts.blobs, blob), importing.source)  # type: ignore[arg-type]
         # An embedder of its own: enrolments by people need not wait. One thread leaves them the other core.
         models = Models(load_detector(settings), load_embedder(settings), threads=1)
         with contextlib.closing(opened) as source:

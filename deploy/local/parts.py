@@ -145,7 +145,7 @@ def services(ports: Ports, found: Endpoints, env: dict[str, str]) -> list[Child]
         Child(
             "courier",
             [
-                *_lookout("worker", "--queues", "deliveries,maintenance", "--concurrency", "4"),
+                *_lookout("worker", "--queues", "deliveries,maintenance,retention,exports", "--concurrency", "4"),
                 *metrics,
                 str(ports.courier),
             ],

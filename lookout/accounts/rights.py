@@ -10,7 +10,11 @@ from lookout.stores.registry.tables import User
 #: Everything one can be allowed to do. Personal tokens carry some of them as scopes.
 SCOPES = {
     "alerts:read": "see alerts and their pictures",
-    "alerts:judge": "confirm and reject alerts",
+    "alerts:judge": "confirm and reject alerts, and hold them",
+    "sightings:search": "search sightings by face and see their pictures",
+    "footage:read": "play recorded footage",
+    "footage:export": "export footage, crops and reports",
+    "videos:write": "hand in videos to be indexed",
     "watchlists:read": "see watchlists and the targets on them",
     "watchlists:write": "make and change watchlists, enrol and change targets",
     "targets:erase": "erase targets with all that is stored of them",
@@ -30,9 +34,20 @@ ROLE_SCOPES: dict[str, frozenset[str]] = {
             "watchlists:write",
             "targets:erase",
             "cameras:read",
+            "footage:read",
         }
     ),
-    "analyst": frozenset({"alerts:read", "watchlists:read", "cameras:read"}),
+    "analyst": frozenset(
+        {
+            "alerts:read",
+            "watchlists:read",
+            "cameras:read",
+            "sightings:search",
+            "footage:read",
+            "footage:export",
+            "videos:write",
+        }
+    ),
     "auditor": frozenset({"audit:read"}),
     "admin": frozenset(SCOPES),
 }

@@ -15,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from lookout.accounts.rights import Identity
 from lookout.clock import isoformat
 from lookout.errors import BadInputError, NotFoundError
+from lookout.stores.pieces import PieceWriter
 from lookout.stores.registry.tables import Import, ImportItem, new_id
-from lookout.targets.archives import ArchiveWriter
 from lookout.targets.exports import export, record_export
 from lookout.targets.imports import begin_import, cancel_import, counts
 from lookout.targets.people import get_watchlist
@@ -183,7 +183,7 @@ async def receive_archive(request: Request, parts: Parts, who: Identity, watchli
         HTTPException: 413 it is too large.
     """
     await run_in_threadpool(_check, parts, who, watchlist_id)
-    writer = ArchiveWriter(parts.blobs, f"imports/{new_id()}")
+    writer = PieceWriter(parts.blobs, f"imports/{new_id()}")
     try:
         begun = b""
         async for piece in limited(request, MAX_ARCHIVE_BYTES):

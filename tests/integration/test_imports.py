@@ -23,11 +23,12 @@ from lookout.faces.assets import AssetCache
 from lookout.faces.detector import YuNet
 from lookout.faces.embedder import Embedder
 from lookout.sealing import Keyring
+from lookout.stores import pieces
 from lookout.stores.blobs import Blobs
+from lookout.stores.pieces import PieceFile, PieceWriter, delete_pieces
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import AuditEntry, Import, ImportItem, Reference, Target, Watchlist, new_id
-from lookout.targets import Model, archives, imports
-from lookout.targets.archives import Archive, ArchiveWriter, delete_archive
+from lookout.targets import Model, imports
 from lookout.targets.batches import Line
 from lookout.targets.enrolment import Enroller
 from lookout.targets.exports import export
@@ -353,7 +354,7 @@ def test_members_that_lead_out_or_are_encrypted_are_only_names() -> None:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(archives, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
     return 1000
 
 
@@ -361,27 +362,27 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> int:
 def test_an_archive_in_pieces_is_read_like_a_file(small_pieces: int, tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
     blobs = Blobs(tmp_path.as_uri(), KEYRING)
-    writer = ArchiveWriter(blobs, "imports/x")
+    writer = PieceWriter(blobs, "imports/x")
     for start in range(0, size, 700):
         writer.write(data[start : start + 700])
     blob = writer.close()
 
-    archive, plain = Archive(blobs, blob), io.BytesIO(data)
+    archive, plain = PieceFile(blobs, blob), io.BytesIO(data)
     assert archive.read() == data
     for offset, whence, count in [(0, 2, 5), (-min(size, 30), 2, 10), (min(size, 995), 0, 20), (0, 0, -1), (3, 1, 7)]:
         assert archive.seek(offset, whence) == plain.seek(offset, whence)
         assert archive.read(count) == plain.read(count)
 
-    delete_archive(blobs, blob)
+    delete_pieces(blobs, blob)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_zip_in_pieces_is_imported(desk: Desk, folder: Path, small_pieces: int) -> None:
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.jpg")}
-    writer = ArchiveWriter(desk.by.blobs, "imports/y")
+    writer = PieceWriter(desk.by.blobs, "imports/y")
     writer.write(zipped(files).getvalue())
     blob = writer.close()
-    desk.run(ZipSource(Archive(desk.by.blobs, blob), "people.zip"))  # type: ignore[arg-type]
+    desk.run(ZipSource(PieceFile(desk.by.blobs, blob), "people.zip"))  # type: ignore[arg-type]
     assert desk.people() == {"Anna": 2, "Ben": 2}
 
 

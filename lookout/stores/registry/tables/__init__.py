@@ -24,6 +24,7 @@ from lookout.stores.registry.tables.alerts import (
 from lookout.stores.registry.tables.audit import AuditEntry
 from lookout.stores.registry.tables.base import Base, new_id
 from lookout.stores.registry.tables.cameras import CameraRow
+from lookout.stores.registry.tables.footage import Export, Segment, Video
 from lookout.stores.registry.tables.sightings import Sighting, StoredCrop
 from lookout.stores.registry.tables.watchlists import (
     TIERS,
@@ -47,6 +48,7 @@ __all__ = [
     "Base",
     "CameraRow",
     "Delivery",
+    "Export",
     "IdempotencyKey",
     "Import",
     "ImportItem",
@@ -54,12 +56,14 @@ __all__ = [
     "OneTimeLink",
     "Reference",
     "RejectedPair",
+    "Segment",
     "Sighting",
     "StoredCrop",
     "Target",
     "User",
     "UserSession",
     "Verdict",
+    "Video",
     "Watchlist",
     "Webhook",
     "new_id",

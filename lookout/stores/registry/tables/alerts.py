@@ -59,6 +59,11 @@ class Alert(Base):
     latency_us: Mapped[int]
     stored_at_us: Mapped[int]
     closed_at_us: Mapped[int | None] = mapped_column(index=True)
+    #: Whether it was found in a video that was handed in later, not live.
+    retrospective: Mapped[bool] = mapped_column(default=False)
+    #: Since when, and by whom, it is held: what belongs to it, footage among it, does not expire.
+    held_at_us: Mapped[int | None]
+    held_by: Mapped[str | None] = mapped_column(String(100))
     #: Better matches since it opened.
     updates: Mapped[int] = mapped_column(default=0)
     verdict: Mapped[str] = mapped_column(String(20), default="unverified")

@@ -28,6 +28,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012
         int: BigInteger,
         dict[str, Any]: JSON(none_as_null=True),
+        list[int]: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
         list[dict[str, Any]]: JSON(none_as_null=True),
         list[float]: JSON(none_as_null=True),

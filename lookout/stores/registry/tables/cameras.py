@@ -27,6 +27,12 @@ class CameraRow(Base):
     retention_hours: Mapped[int] = mapped_column(default=72)
     #: Whether nothing is stored of people on no watchlist.
     matched_only: Mapped[bool] = mapped_column(default=False)
+    #: Whether its video is kept as footage, with its sound if that is wanted too.
+    record: Mapped[bool] = mapped_column(default=False)
+    record_audio: Mapped[bool] = mapped_column(default=False)
+    #: How long, and how much of it.
+    footage_hours: Mapped[int] = mapped_column(default=72)
+    footage_gb: Mapped[float] = mapped_column(default=50.0)
     enabled: Mapped[bool] = mapped_column(default=True)
     #: Counts its changes.
     version: Mapped[int] = mapped_column(default=1)

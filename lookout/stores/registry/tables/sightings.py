@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, LargeBinary, String
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from lookout.stores.registry.tables.base import Base
+from lookout.stores.registry.tables.footage import Video
 
 
 class Sighting(Base):
     """One track as stored."""
 
     __tablename__ = "sightings"
+    __table_args__ = (
+        Index("ix_sightings_place", "camera_id", "ended_at_us"),
+        Index(
+            "ix_sightings_waiting",
+            "model",
+            sqlite_where=text("NOT indexed"),
+            postgresql_where=text("NOT indexed"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     camera_id: Mapped[str] = mapped_column(String(100))
@@ -22,6 +32,10 @@ class Sighting(Base):
     #: Sum of its crops' embeddings, each weighted by its quality; brought to length 1 it is the template. Sealed.
     template_sum: Mapped[bytes] = mapped_column(LargeBinary)
     best_quality: Mapped[float]
+    #: The video it was found in; empty: seen live.
+    video_id: Mapped[str | None] = mapped_column(ForeignKey(Video.id), index=True)
+    #: Whether Milvus has its template as it is; `lookout.stores.index` brings the two together.
+    indexed: Mapped[bool] = mapped_column(default=False)
     created_at_us: Mapped[int]
 
     crops: Mapped[list[StoredCrop]] = relationship(back_populates="sighting", order_by="StoredCrop.captured_at_us")

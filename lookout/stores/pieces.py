@@ -1,4 +1,4 @@
-"""An uploaded archive, sealed in pieces, so that one of a gigabyte needs no gigabyte of memory."""
+"""A large file, sealed in pieces, so that one of a gigabyte needs no gigabyte of memory."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import lru_cache
 from lookout.stores.blobs import Blobs
 
 PIECE_BYTES = 8_000_000
-#: Pieces held opened while an archive is read: its end, which lists its files, and where the reader is.
+#: Pieces held opened while it is read: of an archive its end, which lists its files, and where the reader is.
 HELD = 4
 
 
-class ArchiveWriter:
-    """Takes an archive as it comes; `blob` names it in the registry."""
+class PieceWriter:
+    """Takes a file as it comes; what `close` returns names it in the registry."""
 
     def __init__(self, blobs: Blobs, name: str) -> None:
         self._blobs, self._name = blobs, name
@@ -31,14 +31,14 @@ class ArchiveWriter:
             self._put(PIECE_BYTES)
 
     def close(self) -> str:
-        """Store what is left; returns the blob's name with the archive's size."""
+        """Store what is left; returns the blob's name with the size."""
         if self._waiting:
             self._put(len(self._waiting))
         return f"{self._name}/{self._size}"
 
     def discard(self) -> None:
         """Delete what was stored."""
-        delete_archive(self._blobs, f"{self._name}/{self._size}")
+        delete_pieces(self._blobs, f"{self._name}/{self._size}")
 
     def _put(self, count: int) -> None:
         piece = bytes(self._waiting[:count])
@@ -47,8 +47,8 @@ class ArchiveWriter:
         self._size += count
 
 
-class Archive(io.RawIOBase):
-    """An archive in pieces, to be read like a file."""
+class PieceFile(io.RawIOBase):
+    """A file in pieces, to be read like any other."""
 
     def __init__(self, blobs: Blobs, blob: str) -> None:
         self._name, _, size = blob.rpartition("/")
@@ -88,8 +88,8 @@ class Archive(io.RawIOBase):
         return bytes(found)
 
 
-def delete_archive(blobs: Blobs, blob: str) -> None:
-    """Remove all pieces of an archive."""
+def delete_pieces(blobs: Blobs, blob: str) -> None:
+    """Remove all pieces of a file."""
     name, _, size = blob.rpartition("/")
     for number in range(-(-int(size) // PIECE_BYTES)):
         blobs.delete(_piece(name, number))
