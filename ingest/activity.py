@@ -22,6 +22,7 @@ class Activity:
     Attributes:
         frames, analysed, faces: decoded, searched, and found in them.
         width, height, codec, clock_offset_us: of the last frame.
+        recording, recording_message: how its footage fares, as in `CameraStatus`.
         picture: the last one made, until it is taken.
     """
 
@@ -32,6 +33,8 @@ class Activity:
     height: int = 0
     codec: str = ""
     clock_offset_us: int = 0
+    recording: str = "off"
+    recording_message: str = ""
     picture: CameraPicture | None = None
     _pictured_at: float = -PICTURE_EVERY_S
     _samples: deque[tuple[float, int, int, int]] = field(default_factory=deque)
@@ -62,3 +65,11 @@ class Activity:
             (self.analysed - recent[2]) / passed,
             60 * (self.faces - self._samples[0][3]) / longer,
         )
+
+
+class Unwatched(Activity):
+    """Of what nobody looks at while it goes on: no pictures are made."""
+
+    def wants_picture(self) -> bool:
+        """Never."""
+        return False

@@ -74,9 +74,31 @@ class Analysis:
     """State of one connection to one camera. For one thread."""
 
     def __init__(
-        self, camera: Camera, detector: YuNet, publish: Publish, activity: Activity, *, crop_deadline_s: float
+        self,
+        camera: Camera,
+        detector: YuNet,
+        publish: Publish,
+        activity: Activity,
+        *,
+        crop_deadline_s: float,
+        video_id: str = "",
+        part: int = 0,
     ) -> None:
+        """Begin.
+
+        Args:
+            camera: whose frames they are.
+            detector: finds faces.
+            publish: takes the crops.
+            activity: counts.
+            crop_deadline_s: how long a crop may wait for a worker.
+            video_id: the handed-in video that they are of; empty: they are live.
+            part: which part of it. Of the same frames of a part the same ids are made.
+        """
         self._camera = camera
+        self._video_id = video_id
+        #: What the ids of tracks and frames are derived from.
+        self._place = f"{camera.id}/{video_id}/{part}" if video_id else camera.id
         self._activity = activity
         self._masks = Masks(camera.masks)
         self._detector = detector
@@ -87,14 +109,18 @@ class Analysis:
         self._shots: dict[int, BestShot[Shot]] = {}
         self._ids: dict[int, str] = {}
         self._crops: dict[int, int] = {}
+        self._interval_us = int(1e6 / camera.analysed_fps)
         self._due_at_us = 0
         self._size = (0, 0)
 
+    def is_due(self, at_us: int) -> bool:
+        """Whether a frame of that time would be looked at; the others need not be turned or converted."""
+        return not 0 < self._due_at_us - at_us <= self._interval_us + CLOCK_JITTER_US
+
     def process(self, frame: Frame) -> None:
         """Take the next decoded frame."""
-        at_us = frame.captured_at_us
-        interval_us = int(1e6 / self._camera.analysed_fps)
-        if 0 < self._due_at_us - at_us <= interval_us + CLOCK_JITTER_US:
+        at_us, interval_us = frame.captured_at_us, self._interval_us
+        if not self.is_due(at_us):
             return
         on_time = 0 <= at_us - self._due_at_us < interval_us
         self._due_at_us = (self._due_at_us if on_time else at_us) + interval_us
@@ -175,7 +201,7 @@ class Analysis:
         self._crops.pop(track.number, None)
 
     def _send(self, track: Track, shot: Shot, quality: float) -> None:
-        track_name = self._ids.setdefault(track.number, track_id(self._camera.id, track.started_at_us, track.number))
+        track_name = self._ids.setdefault(track.number, track_id(self._place, track.started_at_us, track.number))
         number = self._crops.get(track.number, 0)
         self._crops[track.number] = number + 1
         pixels, landmarks = self._encode(shot)
@@ -193,9 +219,10 @@ class Analysis:
                 landmarks=[(round(float(x), 2), round(float(y), 2)) for x, y in landmarks],
                 quality=round(quality, 4),
                 jpeg=pixels,
-                frame_id=frame_id(self._camera.id, shot.captured_at_us),
+                frame_id=frame_id(self._place, shot.captured_at_us),
                 frame_box=shot.frame_box,
                 matched_only=self._camera.matched_only,
+                video_id=self._video_id,
             ),
             shot.frame_jpeg,
         )

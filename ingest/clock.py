@@ -45,12 +45,19 @@ class CaptureClock:
         self._last_pts_us = pts_us
         arrival_offset = self._fastest(arrival_us - pts_us, arrival_us)
         self.behind_us = arrival_us - pts_us - arrival_offset
-        trusted = self._rtcp_offset_us is not None and abs(self.camera_offset_us) <= MAX_CLOCK_OFFSET_US
-        stamp_us = pts_us + (self._rtcp_offset_us if trusted and self._rtcp_offset_us is not None else arrival_offset)
+        stamp_us = self.at(pts_us, arrival_us)
         if 0 <= self._last_stamp_us - stamp_us <= MAX_HOLD_US:
             stamp_us = self._last_stamp_us + 1
         self._last_stamp_us = stamp_us
         return stamp_us
+
+    def at(self, pts_us: int, arrival_us: int) -> int:
+        """What is known now of when a moment of the stream was captured; `arrival_us` while nothing is."""
+        if not self._arrival_offsets_us:
+            return arrival_us
+        if self._rtcp_offset_us is not None and abs(self.camera_offset_us) <= MAX_CLOCK_OFFSET_US:
+            return pts_us + self._rtcp_offset_us
+        return pts_us + min(self._arrival_offsets_us)
 
     @property
     def camera_offset_us(self) -> int:

@@ -12,10 +12,12 @@ from ingest.analysis import Analysis
 from ingest.leases import TICK_S, Leases, wait_for_redis
 from ingest.outbox import Outbox
 from ingest.publisher import Publisher
+from ingest.repair import repair_all
 from ingest.watches import Watches
 from lookout.camera_settings import Camera
 from lookout.errors import UnavailableError
 from lookout.faces.models import load_detector
+from lookout.footage.folder import FootageFolder
 from lookout.logging import configure_logging
 from lookout.metrics import CROPS_SHED, serve_metrics
 from lookout.queue import celery_app
@@ -81,7 +83,10 @@ def run(settings: Settings, *, metrics_host: str, metrics_port: int) -> None:
     def new_analysis(camera: Camera, activity: Activity) -> Analysis:
         return Analysis(camera, detector, outbox.put, activity, crop_deadline_s=settings.crop_deadline_s)
 
-    leases, watches = Leases(redis), Watches(new_analysis)
+    footage = FootageFolder(settings.footage_folder)
+    # Beside the watches, which repair their own: it may be much after a power cut.
+    threading.Thread(target=repair_all, args=(footage,), name="repair", daemon=True).start()
+    leases, watches = Leases(redis), Watches(new_analysis, footage)
     _watch(board, leases, watches, stop)
 
     log.info("stopping")

@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.container.input import InputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
@@ -20,6 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ingest.clock import CaptureClock
+from ingest.recording import Recorder
 from lookout.camera_settings import Camera
 from lookout.clock import now_us
 from lookout.errors import CameraError
@@ -60,41 +64,52 @@ class BadFrame:
     """A frame that could not be decoded."""
 
 
-def read_frames(camera: Camera, stop: threading.Event) -> Generator[Frame | BadFrame]:
+def read_frames(camera: Camera, stop: threading.Event, recorder: Recorder | None = None) -> Generator[Frame | BadFrame]:
     """Connect and yield frames until the stream ends, `stop` is set, or an error is raised. A recording has no end.
+
+    Args:
+        camera: whose.
+        stop: ends it.
+        recorder: gets the packets too.
 
     Raises:
         CameraError: the camera cannot be reached, or what comes is no video.
     """
     heard_at = time.monotonic()
     try:
-        for frame in _play(camera, stop) if camera.is_recording else _receive(camera, stop):
+        for frame in (_play if camera.is_recording else _receive)(camera, stop, recorder):
             yield frame
             heard_at = time.monotonic()
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise _explained(camera, error, time.monotonic() - heard_at) from error
+    finally:
+        if recorder is not None:
+            recorder.end()
 
 
-def _receive(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame]:
+def _receive(camera: Camera, stop: threading.Event, recorder: Recorder | None) -> Iterator[Frame | BadFrame]:
     """Frames of a stream, as they come."""
     clock = CaptureClock()
     options = {"rtsp_transport": camera.transport, "timeout": str(int(READ_TIMEOUT_S * 1e6))}
     with av.open(camera.url, options=options, timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S)) as container:
         timed = container.format.name not in UNTIMED
-        for packet, pictures in _decode(camera, container, stop):
+        for packet, pictures in _decode(camera, container, stop, recorder):
             _observe_rtcp(packet, clock)
-            if pictures is None:
-                yield BadFrame()
-                continue
-            for picture in pictures:
+            frames: list[Frame | BadFrame] = []
+            for picture in pictures or ():
                 pts_us = _microseconds(picture) if timed else None
                 if timed and pts_us is None:
                     continue  # RTSP's first frame comes before FFmpeg has its time line
                 captured_at_us = clock.stamp(pts_us, now_us())
-                yield Frame(picture, captured_at_us, clock.behind_us, clock.camera_offset_us, _codec(container))
+                frames.append(
+                    Frame(picture, captured_at_us, clock.behind_us, clock.camera_offset_us, _codec(container))
+                )
+            if recorder is not None:  # once the clock knows of the frame, and before anybody takes time over it
+                recorder.take(packet, partial(clock.at, arrival_us=now_us()))
+            yield from frames if pictures is not None else [BadFrame()]
 
 
-def _play(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame]:
+def _play(camera: Camera, stop: threading.Event, recorder: Recorder | None) -> Iterator[Frame | BadFrame]:
     """Frames of a recording in real time, again and again. Who cannot keep up with it falls behind."""
     path = url2pathname(urlsplit(camera.url).path)
     starts_at_us = now_us()
@@ -102,7 +117,9 @@ def _play(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame]:
         first_us: int | None = None
         captured_at_us = starts_at_us
         with av.open(f"file:{path}") as container:
-            for _, pictures in _decode(camera, container, stop):
+            for packet, pictures in _decode(camera, container, stop, recorder):
+                if recorder is not None:
+                    recorder.take(packet, partial(_played_at, starts_at_us, first_us))
                 if pictures is None:
                     yield BadFrame()
                 for picture in pictures or ():
@@ -116,10 +133,14 @@ def _play(camera: Camera, stop: threading.Event) -> Iterator[Frame | BadFrame]:
         starts_at_us = max(captured_at_us + FRAME_US, starts_at_us + MIN_PLAY_US)
 
 
+def _played_at(starts_at_us: int, first_us: int | None, pts_us: int) -> int:
+    return starts_at_us if first_us is None else starts_at_us + pts_us - first_us
+
+
 def _decode(
-    camera: Camera, container: InputContainer, stop: threading.Event
+    camera: Camera, container: InputContainer, stop: threading.Event, recorder: Recorder | None
 ) -> Iterator[tuple[Packet[VideoStream], list[VideoFrame] | None]]:
-    """Packets, each with the pictures it completes; with None if it cannot be decoded."""
+    """Packets of video, each with the pictures it completes; with None if it cannot be decoded."""
     if not container.streams.video:
         raise CameraError(f"{camera.id}: {redact(camera.url)} carries no video.", reason="not_video")
     stream = container.streams.video[0]
@@ -128,9 +149,15 @@ def _decode(
         raise CameraError(f"{camera.id}: {redact(camera.url)} is of a video format nobody knows.", reason="not_video")
     codec.thread_count = 1  # cameras are many, cores are few
     bad = 0
-    for packet in container.demux(stream):
+    sound = recorder.begin(container) if recorder is not None else None
+    for received in container.demux(stream, *([sound] if sound is not None else [])):
         if stop.is_set():
             return
+        if received.stream.index != stream.index:
+            if recorder is not None:
+                recorder.take_sound(cast("Packet[AudioStream]", received))
+            continue
+        packet = cast("Packet[VideoStream]", received)
         try:
             pictures = codec.decode(packet)
         except av.error.InvalidDataError:

@@ -11,10 +11,12 @@ from collections.abc import Callable
 
 from ingest.activity import Activity
 from ingest.analysis import Analysis
+from ingest.recording import Recorder
 from ingest.source import BadFrame, Frame, read_frames
 from lookout.camera_settings import Camera
 from lookout.clock import now_us
 from lookout.errors import CameraError
+from lookout.footage.folder import FootageFolder
 from lookout.metrics import (
     CAMERA_CLOCK_OFFSET,
     CAMERA_RECONNECTS,
@@ -22,7 +24,10 @@ from lookout.metrics import (
     CAMERA_STATES,
     FRAMES_DECODED,
     FRAMES_SKIPPED,
+    RECORDING_STATE,
+    RECORDING_STATES,
     set_camera_state,
+    set_recording_state,
 )
 from lookout.stores.cameras import CameraStatus
 
@@ -43,10 +48,13 @@ NewAnalysis = Callable[[Camera, Activity], Analysis]
 class Watch:
     """One camera's thread and its state: `connecting`, `live`, `stalled`, `offline`."""
 
-    def __init__(self, camera: Camera, new_analysis: NewAnalysis, *, after: Watch | None = None) -> None:
+    def __init__(
+        self, camera: Camera, new_analysis: NewAnalysis, footage: FootageFolder, *, after: Watch | None = None
+    ) -> None:
         self.camera = camera
         self.state = "connecting"
         self.activity = Activity()
+        self._recorder = Recorder(camera, footage, self.activity)
         self._since_us = now_us()
         self._reason = self._message = ""
         self._after = after
@@ -70,6 +78,8 @@ class Watch:
             self._stop.set()
             for state in CAMERA_STATES:
                 CAMERA_STATE.remove(self.camera.id, state)
+            for state in RECORDING_STATES:
+                RECORDING_STATE.remove(self.camera.id, state)
             CAMERA_CLOCK_OFFSET.remove(self.camera.id)
 
     def join(self, timeout_s: float) -> bool:
@@ -78,7 +88,10 @@ class Watch:
         return not self._thread.is_alive()
 
     def check(self) -> None:
-        """Notice that a connected camera has fallen silent. Called by the process' main loop."""
+        """Notice that a connected camera has fallen silent, and how its recording fares. Called by the main loop."""
+        with self._gauges:
+            if not self._stop.is_set():
+                set_recording_state(self.camera.id, self.activity.recording)
         if time.monotonic() - self._frame_at > STALLED_S and self._show("stalled", instead_of="live"):
             log.warning("%s: no frame for %.0f s", self.camera.id, STALLED_S)
 
@@ -99,6 +112,8 @@ class Watch:
                 height=self.activity.height,
                 codec=self.activity.codec,
                 clock_offset_ms=round(self.activity.clock_offset_us / 1000),
+                recording=self.activity.recording,
+                recording_message=self.activity.recording_message,
                 process=process,
             )
 
@@ -106,6 +121,7 @@ class Watch:
         if self._after is not None:
             self._after.join(HANDOVER_S)
             self._after = None
+        self._recorder.repair()
         failures = 0
         while not self._stop.is_set():
             self._show("connecting")
@@ -132,7 +148,7 @@ class Watch:
     def _read(self) -> None:
         analysis = self._new_analysis(self.camera, self.activity)
         try:
-            with contextlib.closing(read_frames(self.camera, self._stop)) as frames:
+            with contextlib.closing(read_frames(self.camera, self._stop, self._recorder)) as frames:
                 for frame in frames:
                     self._take(frame, analysis)
         finally:

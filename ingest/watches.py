@@ -8,6 +8,7 @@ from collections.abc import Mapping, Set
 
 from ingest.watch import NewAnalysis, Watch
 from lookout.camera_settings import Camera
+from lookout.footage.folder import FootageFolder
 from lookout.stores.cameras import CameraBoard
 
 log = logging.getLogger(__name__)
@@ -16,8 +17,9 @@ log = logging.getLogger(__name__)
 class Watches:
     """Follows which cameras there are and which of them are this process' to watch. For one thread."""
 
-    def __init__(self, new_analysis: NewAnalysis) -> None:
+    def __init__(self, new_analysis: NewAnalysis, footage: FootageFolder) -> None:
         self._new_analysis = new_analysis
+        self._footage = footage
         self._watches: dict[str, Watch] = {}
         #: Whose old pictures may show what they no longer should.
         self._outdated: set[str] = set()
@@ -37,7 +39,7 @@ class Watches:
                 if watch is not None:
                     watch.stop()
                     self._outdated.add(name)
-                self._watches[name] = Watch(cameras[name], self._new_analysis, after=watch)
+                self._watches[name] = Watch(cameras[name], self._new_analysis, self._footage, after=watch)
                 self._watches[name].start()
         for watch in self._watches.values():
             watch.check()
@@ -66,8 +68,9 @@ class Watches:
             watch.join(max(0.0, deadline - time.monotonic()))
 
 
+#: What a watch was made for. The rest, how long what is stored is kept among it, is the business of others.
+_WATCHED = ("url", "transport", "group", "analysed_fps", "masks", "matched_only", "record", "record_audio")
+
+
 def _must_restart(before: Camera, now: Camera) -> bool:
-    return any(
-        getattr(before, field) != getattr(now, field)
-        for field in ("url", "transport", "group", "analysed_fps", "masks", "matched_only")
-    )
+    return any(getattr(before, field) != getattr(now, field) for field in _WATCHED)

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from lookout import audit
 from lookout.accounts.rights import Identity
 from lookout.audit import Actor
-from lookout.camera_settings import Camera, load_cameras, make_camera
+from lookout.camera_settings import FILES_ONLY, Camera, load_cameras, make_camera
 from lookout.clock import now_us
 from lookout.errors import BadInputError, ConflictError, NotFoundError, SealError, UnavailableError
 from lookout.logging import redact
@@ -252,10 +252,12 @@ def completed_url(given: str, row: CameraRow, keyring: Keyring) -> str:
     return given
 
 
-def state_of(row: CameraRow, status: CameraStatus | None) -> str:
-    """`disabled`, `waiting` (no process tells of it), or what its status says."""
+def state_of(row: CameraRow, status: CameraStatus | None, keyring: Keyring) -> str:
+    """`disabled`, `files` (it has no stream), `waiting` (no process tells of it), or what its status says."""
     if not row.enabled:
         return "disabled"
+    if shown_url(row, keyring) == FILES_ONLY:
+        return "files"
     return "waiting" if status is None else status.state
 
 

@@ -1,7 +1,8 @@
 """Erasure: a target leaves every store, and what remains says nothing of a face.
 
 The alerts' rows stay as records of what was decided, without name, picture or template; so do the audit's entries,
-which hold ids only. A sighting of the person that is part of another target's alert stays with that target.
+which hold ids only. Holds on the alerts end. A sighting of the person that is part of another target's alert stays
+with that target.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from lookout import audit
+from lookout.alerts.holds import release
 from lookout.alerts.records import event
 from lookout.audit import Actor
 from lookout.clock import now_us
 from lookout.errors import NotFoundError
 from lookout.faces.manifest import EmbedderContract
 from lookout.sealing import Keyring
+from lookout.sightings.removal import chunks, remove_sightings
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import (
@@ -32,18 +35,15 @@ from lookout.stores.registry.tables import (
     Reference,
     RejectedPair,
     Sighting,
-    StoredCrop,
     Target,
 )
 from lookout.stores.templates import reference_place, unpack
-from lookout.stores.vectors import SIGHTINGS, Vectors
+from lookout.stores.vectors import Vectors
 from lookout.targets.imports import cancel_import
 from lookout.watchlists.thresholds import thresholds
 
 #: Sightings looked at for each photo of the person: as many as Milvus gives at once.
 SEARCHED = 16_384
-#: SQLite takes some thousand parameters in a statement.
-ROWS_PER_STATEMENT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +105,19 @@ def erase_target(
         found = set(linked) | set(_existing(session, alike))
         kept = _of_others(session, found, target_id)
         gone = sorted(found - kept)
-        crops = [
-            row
-            for ids in _chunks(gone)
-            for row in session.execute(select(StoredCrop.id, StoredCrop.blob).where(StoredCrop.sighting_id.in_(ids)))
-        ]
         frames = [alert.frame_blob for alert in alerts if alert.frame_blob]
-        pictures = [row.blob for row in crops if row.blob] + frames
-        for reference in references:
-            pictures += [reference.photo_blob, reference.face_blob]
-        deliveries = _empty_alerts(session, alerts)
-        _remove_sightings(session, gone)
+        photos = [blob for reference in references for blob in (reference.photo_blob, reference.face_blob)]
+        deliveries = _empty_alerts(session, actor, alerts)
         _empty_target(session, target)
+        # These, too, before the commit: afterwards nobody would know of what could not be deleted.
+        removed = remove_sightings(session, blobs, vectors, gone)
+        for picture in frames + photos:
+            blobs.delete(picture)
         erasure = Erasure(
             target_id=target_id,
             photos=len(references),
-            sightings=len(gone),
-            crops=len(crops),
+            sightings=removed.sightings,
+            crops=removed.crops,
             frames=len(frames),
             alerts=len(alerts),
             deliveries=deliveries,
@@ -138,11 +134,6 @@ def erase_target(
             detail=detail,
             reason=reason,
         )
-        session.flush()
-        # Before the commit: afterwards nobody would know of what could not be deleted.
-        vectors.delete(SIGHTINGS, gone)
-        for picture in pictures:
-            blobs.delete(picture)
     return erasure
 
 
@@ -171,20 +162,20 @@ def _sightings_alike(
     alike = set[str]()
     for reference in references:
         template = unpack(reference.template, keyring, reference_place(reference.id))
-        hits = vectors.search_sightings(template[None], SEARCHED)[0]
+        hits = vectors.search_sightings(reference.model, template[None], SEARCHED)[0]
         alike |= {hit.id for hit in hits if hit.score >= least}
     return alike
 
 
 def _existing(session: Session, ids: set[str]) -> Iterable[str]:
-    for chunk in _chunks(sorted(ids)):
+    for chunk in chunks(sorted(ids)):
         yield from session.scalars(select(Sighting.id).where(Sighting.id.in_(chunk)))
 
 
 def _of_others(session: Session, sightings: set[str], target_id: str) -> set[str]:
     """Those that are part of an alert of another target, whom nobody said they are not."""
     kept = set[str]()
-    for chunk in _chunks(sorted(sightings)):
+    for chunk in chunks(sorted(sightings)):
         kept |= set(
             session.scalars(
                 select(AlertSighting.sighting_id)
@@ -195,11 +186,13 @@ def _of_others(session: Session, sightings: set[str], target_id: str) -> set[str
     return kept
 
 
-def _empty_alerts(session: Session, alerts: Sequence[Alert]) -> int:
+def _empty_alerts(session: Session, actor: Actor, alerts: Sequence[Alert]) -> int:
     """Take pictures and deliveries from the target's alerts; returns how many deliveries went."""
     now = now_us()
     deliveries = 0
     for alert in alerts:
+        # A person's right goes before what others still wanted with the alert.
+        release(session, actor, alert, "the target was erased")
         alert.crop_id = alert.reference_id = alert.frame_blob = alert.frame_box = None
         alert.candidates = []
         alert.closed_at_us = alert.closed_at_us or now
@@ -211,21 +204,6 @@ def _empty_alerts(session: Session, alerts: Sequence[Alert]) -> int:
         event(session, alert.id, "erased")
     session.flush()
     return deliveries
-
-
-def _remove_sightings(session: Session, ids: Sequence[str]) -> None:
-    for chunk in _chunks(ids):
-        crops = select(StoredCrop.id).where(StoredCrop.sighting_id.in_(chunk))
-        # What remains are alerts of others that were rejected: the picture never showed their target.
-        session.execute(
-            update(Alert)
-            .where(Alert.crop_id.in_(crops))
-            .values(crop_id=None)
-            .execution_options(synchronize_session=False)
-        )
-        session.execute(delete(AlertSighting).where(AlertSighting.sighting_id.in_(chunk)))
-        session.execute(delete(StoredCrop).where(StoredCrop.sighting_id.in_(chunk)))
-        session.execute(delete(Sighting).where(Sighting.id.in_(chunk)))
 
 
 def _empty_target(session: Session, target: Target) -> None:
@@ -240,7 +218,3 @@ def _empty_target(session: Session, target: Target) -> None:
     target.indexed = False
     target.erased_at_us = now_us()
     target.version += 1
-
-
-def _chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (ids[start : start + ROWS_PER_STATEMENT] for start in range(0, len(ids), ROWS_PER_STATEMENT))

@@ -25,8 +25,10 @@ from redis.exceptions import RedisError
 from lookout.errors import UnavailableError
 from lookout.queue import QUEUES, backlog
 from lookout.stores.dead_letters import DeadLetters
+from lookout.stores.sweeps import finished_at_us
 
 CAMERA_STATES = ("connecting", "live", "stalled", "offline")
+RECORDING_STATES = ("off", "recording", "unsupported", "disk_full", "failed")
 
 # ingest
 FRAMES_DECODED = Counter("lookout_frames_decoded_total", "Frames decoded.", ["camera"])
@@ -51,6 +53,9 @@ CAMERA_CLOCK_OFFSET = Gauge(
     "The camera's clock (RTCP) behind the arrival of its frames.",
     ["camera"],
 )
+RECORDING_STATE = Gauge("lookout_recording_state", "1 for the state a camera's recording is in.", ["camera", "state"])
+FOOTAGE_BYTES = Counter("lookout_footage_bytes_total", "Footage written, in bytes.", ["camera"])
+FOOTAGE_SEGMENTS = Counter("lookout_footage_segments_total", "Segments of footage finished.", ["camera"])
 
 # workers
 CROPS_EMBEDDED = Counter("lookout_crops_embedded_total", "Crops turned into embeddings.")
@@ -76,10 +81,15 @@ SIGHTINGS = Counter("lookout_sightings_total", "Sightings stored.")
 ALERTS = Counter("lookout_alerts_total", "Alerts opened.", ["watchlist", "tier"])
 BLOB_ERRORS = Counter("lookout_blob_errors_total", "Pictures that the blob store could not take.")
 DELIVERIES = Counter("lookout_deliveries_total", "Webhook attempts by outcome.", ["outcome"])
+SWEPT = Counter("lookout_swept_total", "What retention removed, by kind.", ["kind"])
+SWEEP_SECONDS = Histogram(
+    "lookout_sweep_seconds", "Time of one run of retention.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 7.5, 10, 30)
+)
 
 #: Read from Redis at each scrape by whoever offers them (the search service).
 QUEUE_DEPTH = "lookout_queue_depth"
 DEAD_LETTERS = "lookout_dead_letters"
+SWEEP_FINISHED = "lookout_sweep_finished_timestamp_seconds"
 
 
 class QueueCollector(Collector):
@@ -89,23 +99,34 @@ class QueueCollector(Collector):
         self._redis = redis
 
     def collect(self) -> Iterator[Metric]:
-        """Depth of each queue and count of dead letters; nothing while Redis does not answer."""
+        """Depth of each queue, dead letters, the last sweep; nothing while Redis does not answer."""
         depth = GaugeMetricFamily(QUEUE_DEPTH, "Messages that wait, with those that workers hold.", labels=["queue"])
         dead = GaugeMetricFamily(DEAD_LETTERS, "Messages that kept failing.")
+        swept = GaugeMetricFamily(SWEEP_FINISHED, "When retention had removed all that had expired, as Unix time.")
         try:
             for queue in QUEUES:
                 depth.add_metric([queue], backlog(self._redis, queue))
             dead.add_metric([], len(DeadLetters(self._redis).all()))
+            finished_us = finished_at_us(self._redis)
         except (RedisError, UnavailableError):
             return
         yield depth
         yield dead
+        if finished_us is not None:
+            swept.add_metric([], finished_us / 1e6)
+            yield swept
 
 
 def set_camera_state(camera: str, state: str) -> None:
     """Show the one state a camera is in."""
     for name in CAMERA_STATES:
         CAMERA_STATE.labels(camera, name).set(name == state)
+
+
+def set_recording_state(camera: str, state: str) -> None:
+    """Show the one state a camera's recording is in."""
+    for name in RECORDING_STATES:
+        RECORDING_STATE.labels(camera, name).set(name == state)
 
 
 def serve_metrics(host: str, port: int) -> int:

@@ -20,12 +20,18 @@ from search.api import (
     deliveries,
     erasure,
     events,
+    exports,
+    footage,
+    holds,
     imports,
     photos,
     pictures,
+    search,
+    sightings,
     targets,
     tokens,
     users,
+    videos,
     watchlists,
     webhooks,
 )
@@ -37,9 +43,15 @@ from search.web import audit as audit_pages
 from search.web import cameras as cameras_pages
 from search.web import dead_letters as dead_letters_pages
 from search.web import erasure as erasure_pages
+from search.web import exports as exports_pages
+from search.web import footage as footage_pages
+from search.web import holds as holds_pages
 from search.web import imports as imports_pages
+from search.web import pivot as pivot_pages
+from search.web import search as search_pages
 from search.web import targets as targets_pages
 from search.web import users as users_pages
+from search.web import videos as videos_pages
 from search.web import watchlists as watchlists_pages
 from search.web import webhooks as webhooks_pages
 
@@ -49,8 +61,10 @@ WEB = (
     watchlists_pages,
     targets_pages,
     imports_pages,
+    exports_pages,
     sign_in,
     alerts_pages,
+    holds_pages,
     erasure_pages,
     webhooks_pages,
     dead_letters_pages,
@@ -58,6 +72,10 @@ WEB = (
     account,
     audit_pages,
     cameras_pages,
+    videos_pages,
+    search_pages,
+    footage_pages,
+    pivot_pages,
 )
 #: The API: each module has a `router`.
 API = (
@@ -65,8 +83,10 @@ API = (
     targets,
     photos,
     imports,
+    exports,
     events,
     alerts,
+    holds,
     pictures,
     erasure,
     webhooks,
@@ -75,6 +95,10 @@ API = (
     tokens,
     audit,
     cameras,
+    footage,
+    search,
+    sightings,
+    videos,
 )
 
 

@@ -10,12 +10,13 @@ from lookout.errors import PhotoError
 from lookout.faces.models import load_detector, load_embedder
 from lookout.faces.photos import decode_photo
 from lookout.settings import Settings
-from lookout.targets.photos import Photo, cut_face, preview
+from lookout.targets.photos import Photo, cut_face, preview, sha256_of
 
 if TYPE_CHECKING:
     from lookout.faces.detector import YuNet
     from lookout.faces.embedder import Embedder
     from lookout.faces.enrolment import Examination
+    from lookout.sightings.sources import QueryFace
 
 #: Photos decoded and searched at a time: one of 64 megapixels takes a gigabyte meanwhile.
 AT_A_TIME = 2
@@ -98,3 +99,22 @@ class Faces:
         with self._embedding:
             (examination,) = complete([glimpse], embedder)
         return Photo(name, data, examination.choose(face), jpeg)
+
+    def to_search(self, data: bytes, name: str, face: int | None) -> QueryFace:
+        """The face of a photo to search with, also one that is too poor to be enrolled.
+
+        Args:
+            data: the file's bytes.
+            name: what to call it in messages.
+            face: which of several faces, counted from 1 from left to right.
+
+        Raises:
+            PhotoError: the photo cannot be read, shows no face, or several and none was chosen.
+        """
+        from lookout.sightings.sources import choose_face, embedded
+
+        detector, embedder = self.load()
+        with self._looking:
+            chosen = choose_face(decode_photo(data, name), name, detector, embedder, face=face)
+        with self._embedding:
+            return embedded(chosen, sha256_of(data), embedder)

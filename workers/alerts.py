@@ -33,6 +33,8 @@ class Opened:
     watchlist: str
     tier: str
     latency_s: float
+    #: Whether it was found in a video that was handed in later: its latency says nothing then.
+    retrospective: bool
 
 
 def lock_targets(session: Session, ids: Iterable[str]) -> set[str]:
@@ -84,6 +86,7 @@ def record(session: Session, parts: Parts, match: Match, crop: Crop) -> Opened |
         last_seen_at_us=last_seen_at_us,
         latency_us=now - at_us,
         stored_at_us=now,
+        retrospective=bool(crop.video_id),
         closed_at_us=closes_at(last_seen_at_us, silence_us) if step is Step.OPEN_CLOSED else None,
         updates=0,
     )
@@ -96,7 +99,7 @@ def record(session: Session, parts: Parts, match: Match, crop: Crop) -> Opened |
     _audit_opened(session, parts, alert, crop)
     if alert.closed_at_us is not None:
         record_period(session, alert)
-    return Opened(alert.id, match.watchlist, match.tier, (now - at_us) / 1e6)
+    return Opened(alert.id, match.watchlist, match.tier, (now - at_us) / 1e6, retrospective=bool(crop.video_id))
 
 
 def close_silent(session: Session, *, silence_us: int) -> int:

@@ -12,7 +12,6 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from lookout.clock import now_us
 from lookout.errors import UnavailableError
-from lookout.faces.embedder import normalised
 from lookout.faces.photos import decode_jpeg
 from lookout.messages import Crop
 from lookout.metrics import (
@@ -25,13 +24,12 @@ from lookout.metrics import (
     EMBED_SECONDS,
     SIGHTINGS,
 )
+from lookout.stores.index import update_sightings
 from lookout.stores.registry.tables import StoredCrop
-from lookout.stores.templates import sighting_place, unpack_many
-from lookout.stores.vectors import SIGHTINGS as SIGHTING_VECTORS
 from workers import alerts
 from workers.matching import Match, Probe, match
 from workers.parts import Parts
-from workers.sightings import EmbeddedCrop, Seen, blob_name, fold, store, template_sums
+from workers.sightings import EmbeddedCrop, Seen, blob_name, fold, store
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +122,8 @@ def store_all(parts: Parts, seen: Sequence[Seen]) -> list[alerts.Opened]:
     SIGHTINGS.inc(stored.new_sightings)
     for alert in stored.opened:
         ALERTS.labels(alert.watchlist, alert.tier).inc()
-        ALERT_LATENCY_SECONDS.observe(alert.latency_s)
+        if not alert.retrospective:
+            ALERT_LATENCY_SECONDS.observe(alert.latency_s)
         log.info("alert %s opened (%s, %s) after %.2f s", alert.alert_id, alert.watchlist, alert.tier, alert.latency_s)
     return stored.opened
 
@@ -171,14 +170,8 @@ def write(parts: Parts, tracks: Sequence[Track], blobs: dict[str, str | None]) -
 
 
 def index_sightings(parts: Parts, tracks: Sequence[str]) -> None:
-    """Tell Milvus the templates of sightings; once more if another worker changed them in the registry meanwhile."""
-    told: dict[str, bytes] = {}
-    while (sums := template_sums(parts.registry, tracks)) != told:
-        totals = unpack_many({sighting_place(track): total for track, total in sums.items()}, parts.keyring)
-        parts.vectors.upsert(SIGHTING_VECTORS, list(sums), normalised(totals))
-        if erased := told.keys() - sums.keys():
-            parts.vectors.delete(SIGHTING_VECTORS, sorted(erased))
-        told = sums
+    """Tell Milvus the templates of sightings that it does not have yet."""
+    update_sightings(parts.registry, parts.vectors, parts.keyring, parts.settings.embedder, ids=tracks)
 
 
 def write_picture(parts: Parts, crop: Crop) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 from celery import Celery
@@ -15,8 +16,9 @@ from lookout.alerts.webhooks import forget_old
 from lookout.cameras import publish_cameras
 from lookout.clock import now_us
 from lookout.errors import SealError, UnavailableError
+from lookout.footage.segments import register_new
 from lookout.queue import DELIVER, DELIVERIES
-from lookout.stores.index import prepare_index, update_index
+from lookout.stores.index import prepare_index, update_index, update_sightings
 from lookout.stores.registry.tables import AlertEvent
 from workers import alerts, deliveries
 from workers.parts import Parts
@@ -26,7 +28,12 @@ log = logging.getLogger(__name__)
 #: A page that was away for longer is loaded anew.
 KEEP_EVENTS_S = 7 * 24 * 3600
 
+#: How long sightings are written at a time: less than after what a task is given to another worker.
+SIGHTINGS_S = 4.0
+
 _updating = threading.Lock()
+_registering = threading.Lock()
+_writing = threading.Lock()
 
 
 def close_episodes(parts: Parts) -> None:
@@ -52,10 +59,40 @@ def bring_index_up_to_date(parts: Parts) -> None:
         _updating.release()
 
 
+def bring_sightings_up_to_date(parts: Parts) -> None:
+    """Tell Milvus the sightings that a killed worker left, or that it has lost; the rest of many comes next time."""
+    if not _writing.acquire(blocking=False):
+        return
+    try:
+        with left_to_the_next():
+            written = update_sightings(
+                parts.registry,
+                parts.vectors,
+                parts.keyring,
+                parts.settings.embedder,
+                deadline=time.monotonic() + SIGHTINGS_S,
+            )
+            if written:
+                log.info("%d sightings written to Milvus", written)
+    finally:
+        _writing.release()
+
+
 def tell_cameras(parts: Parts) -> None:
     """Tell ingest which cameras there are: it may not ask the registry itself."""
     with left_to_the_next():
         publish_cameras(parts.registry, parts.redis, parts.keyring)
+
+
+def register_footage(parts: Parts) -> None:
+    """Put the footage that ingest finished into the registry."""
+    if not _registering.acquire(blocking=False):
+        return
+    try:
+        with left_to_the_next():
+            register_new(parts.registry, parts.footage)
+    finally:
+        _registering.release()
 
 
 def tidy(parts: Parts) -> None:

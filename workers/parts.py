@@ -10,6 +10,7 @@ from redis import Redis
 from lookout.errors import SealError, UnavailableError
 from lookout.faces.manifest import EmbedderContract
 from lookout.faces.models import embedder_contract, load_embedder
+from lookout.footage.folder import FootageFolder
 from lookout.sealing import Keyring, keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -83,6 +84,11 @@ class Parts:
     def blobs(self) -> Blobs:
         """The pictures."""
         return Blobs(self.settings.blobs, self.keyring)
+
+    @cached_property
+    def footage(self) -> FootageFolder:
+        """Recorded video."""
+        return FootageFolder(self.settings.footage_folder)
 
     @cached_property
     def contract(self) -> EmbedderContract:

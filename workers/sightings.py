@@ -86,6 +86,7 @@ def store(session: Session, keyring: Keyring, seen: Seen, blobs: dict[str, str |
             model=model,
             template_sum=pack(np.zeros_like(seen.template), keyring, place),
             best_quality=0.0,
+            video_id=first.video_id or None,
             created_at_us=now_us(),
         )
         session.add(sighting)
@@ -108,6 +109,7 @@ def store(session: Session, keyring: Keyring, seen: Seen, blobs: dict[str, str |
             )
         )
     sighting.template_sum = pack(total, keyring, place)
+    sighting.indexed = False
     session.flush()
     return is_new
 

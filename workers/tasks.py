@@ -19,12 +19,16 @@ from lookout.queue import (
     CLOSE_EPISODES,
     DELIVER,
     EMBED_CROPS,
+    EXPORT,
+    INDEX_SIGHTINGS,
     PUBLISH_CAMERAS,
+    REGISTER_FOOTAGE,
     RELAY_DELIVERIES,
+    SWEEP,
     TIDY,
     UPDATE_INDEX,
 )
-from workers import deliveries, maintenance
+from workers import deliveries, exports, maintenance, retention
 from workers.parts import Parts
 
 log = logging.getLogger(__name__)
@@ -66,17 +70,48 @@ def register(app: Celery, parts: Parts) -> None:
     def bring_index_up_to_date() -> None:
         maintenance.bring_index_up_to_date(parts)
 
+    @app.task(name=INDEX_SIGHTINGS)
+    def bring_sightings_up_to_date() -> None:
+        maintenance.bring_sightings_up_to_date(parts)
+
     @app.task(name=PUBLISH_CAMERAS)
     def tell_cameras() -> None:
         maintenance.tell_cameras(parts)
+
+    @app.task(name=REGISTER_FOOTAGE)
+    def register_footage() -> None:
+        maintenance.register_footage(parts)
 
     @app.task(name=TIDY)
     def tidy() -> None:
         maintenance.tidy(parts)
 
+    @app.task(name=SWEEP)
+    def sweep() -> None:
+        retention.sweep(parts)
+
+    @app.task(name=exports.RELAY_EXPORTS)
+    def relay_exports() -> None:
+        exports.relay(app, parts)
+
+    # Acknowledged at once: it takes longer than others wait for one, and what was not finished is relayed again.
+    @app.task(name=EXPORT, acks_late=False)
+    def export(export_id: str) -> None:
+        exports.export(parts, export_id)
+
 
 #: Housekeeping and how often it runs, in seconds.
-SCHEDULE = {CLOSE_EPISODES: 1.0, RELAY_DELIVERIES: 1.0, UPDATE_INDEX: 1.0, PUBLISH_CAMERAS: 1.0, TIDY: 600.0}
+SCHEDULE = {
+    CLOSE_EPISODES: 1.0,
+    RELAY_DELIVERIES: 1.0,
+    UPDATE_INDEX: 1.0,
+    INDEX_SIGHTINGS: 3.0,
+    PUBLISH_CAMERAS: 1.0,
+    REGISTER_FOOTAGE: 1.0,
+    exports.RELAY_EXPORTS: 1.0,
+    TIDY: 600.0,
+    SWEEP: retention.INTERVAL_S,
+}
 
 
 def work_off(app: Celery, parts: Parts, message_id: str, ids: list[str]) -> None:

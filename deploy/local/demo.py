@@ -50,7 +50,8 @@ def run(settings: Settings, *, seconds: float | None, as_json: bool) -> int:
     """
     console = Console(stderr=as_json)
     configure_logging("demo", level=logging.WARNING)
-    settings = settings.model_copy(update={"home": settings.home / "demo", "database_url": "", "blobs_url": ""})
+    own = {"home": settings.home / "demo", "database_url": "", "blobs_url": "", "footage": None}
+    settings = settings.model_copy(update=own)
     with only_one(settings.home), until_signalled() as stopping:
         _clear(settings.home)
         with console.status("preparing models and clips (the first time takes a minute)"):
@@ -123,7 +124,7 @@ def _watch(
 
 def _clear(home: Path) -> None:
     """Forget the last demo; only what the demo itself makes is touched."""
-    for folder in ("milvus", "valkey", "blobs", "logs"):
+    for folder in ("milvus", "valkey", "blobs", "footage", "logs"):
         shutil.rmtree(home / folder, ignore_errors=True)
     for file in home.glob("registry.db*"):
         file.unlink()
@@ -138,7 +139,7 @@ def _cameras(settings: Settings, clips: Path) -> tuple[Child, Path]:
         "rtsp", [*argv, "--port", str(port), "--control-port", str(control)], lambda: listens(port), stop_s=0.3
     )
     blocks = [
-        f'[[camera]]\nid = "{clip.stem}"\nurl = "rtsp://127.0.0.1:{port}/{clip.name}?play_count=0"\n'
+        f'[[camera]]\nid = "{clip.stem}"\nurl = "rtsp://127.0.0.1:{port}/{clip.name}?play_count=0"\nrecord = true\n'
         for clip in sorted(clips.glob("*.mp4"))
     ]
     cameras = settings.home / "cameras.toml"

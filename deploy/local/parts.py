@@ -133,7 +133,7 @@ def stores(settings: Settings, ports: Ports, found: Endpoints) -> list[Child]:
 
 
 def services(ports: Ports, found: Endpoints, env: dict[str, str]) -> list[Child]:
-    """The workers and the search service."""
+    """The workers, the indexer and the search service."""
     metrics = ("--metrics-host", "127.0.0.1", "--metrics-port")
     return [
         Child(
@@ -158,6 +158,8 @@ def services(ports: Ports, found: Endpoints, env: dict[str, str]) -> list[Child]
             _serves(f"{found.search_url}/readyz"),
             env,
         ),
+        # It starts by itself whatever it needs when something is uploaded, so nobody waits for it.
+        Child("indexer", _lookout("indexer"), lambda: True, env),
     ]
 
 

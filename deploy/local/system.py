@@ -72,6 +72,7 @@ class LocalSystem:
             "LOOKOUT_MILVUS_URI": self.endpoints.milvus_uri,
             "LOOKOUT_DATABASE_URL": settings.database_url,
             "LOOKOUT_BLOBS_URL": settings.blobs_url,
+            "LOOKOUT_FOOTAGE": str(settings.footage_folder),
         }
         self.stores = Supervisor([stores(settings, self._ports, self.endpoints), more], self.logs)
         self.services = Supervisor(

@@ -57,6 +57,7 @@ def describe(alert: Alert, target: Target) -> dict[str, Any]:
         "closed_at": None if alert.closed_at_us is None else isoformat(alert.closed_at_us),
         "stored_at": isoformat(alert.stored_at_us),
         "latency_ms": round(alert.latency_us / 1000),
+        "retrospective": alert.retrospective,
         "updates": alert.updates,
     }
 

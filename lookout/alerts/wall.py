@@ -130,11 +130,19 @@ class Card:
         """Whether that time has passed."""
         return self.due_at_us is not None and self.due_at_us <= now_us()
 
+    @property
+    def held(self) -> dict[str, str] | None:
+        """Since when and by whom it is held; None if it is not."""
+        if self.alert.held_at_us is None:
+            return None
+        return {"since": isoformat(self.alert.held_at_us), "by": self.alert.held_by or ""}
+
     def describe(self) -> dict[str, Any]:
         """As JSON: the alert as webhooks tell it, and what else the wall shows."""
         return describe(self.alert, self.alert.target) | {
             "sightings": self.sightings,
             "erased": self.erased,
+            "held": self.held,
             "due_at": None if self.due_at_us is None else isoformat(self.due_at_us),
             "overdue": self.overdue,
             "persons_needed": self.persons_needed,

@@ -9,16 +9,19 @@ from rich.console import Console
 
 from lookout.cli import (
     audit,
+    bench,
     cameras,
     dead_letters,
     doctor,
     erase,
     models,
     openapi,
+    search,
     services,
     targets,
     tokens,
     users,
+    videos,
     watchlists,
     webhooks,
 )
@@ -42,6 +45,9 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(users.app, name="users")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(audit.app, name="audit")
+app.command("search")(search.search)
+app.add_typer(bench.app, name="bench")
+app.command("index")(videos.index)
 app.command("openapi")(openapi.openapi)
 
 EXIT_FAILED = 1

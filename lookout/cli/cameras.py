@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lookout import cameras
-from lookout.camera_settings import RETENTION_HOURS, load_cameras, make_camera
+from lookout.camera_settings import FILES_ONLY, FOOTAGE_GB, FOOTAGE_HOURS, RETENTION_HOURS, load_cameras, make_camera
 from lookout.cli.context import cli_actor, open_registry
 from lookout.clock import isoformat
 from lookout.errors import CameraError, UnavailableError
@@ -36,7 +36,11 @@ POLL_S = 0.2
 Id = Annotated[str, typer.Argument(help="Short name of small letters, digits, - and _; never changed.")]
 Known = Annotated[str, typer.Argument(help="The camera's id.")]
 Url = Annotated[
-    str, typer.Argument(help="rtsp://user:password@host/path; `-` reads it from standard input, not for all to see.")
+    str,
+    typer.Argument(
+        help="rtsp://user:password@host/path; `-` reads it from standard input, not for all to see; "
+        f"`{FILES_ONLY}` for a camera whose videos are handed in."
+    ),
 ]
 Name = Annotated[str | None, typer.Option(help="What people call it; the id if not given.")]
 Group = Annotated[str | None, typer.Option(help="Cameras of a group share their alerts; the id if not given.")]
@@ -46,6 +50,13 @@ MatchedOnly = Annotated[bool | None, typer.Option(help="Store nothing of people 
 Retention = Annotated[
     int | None,
     typer.Option(help=f"How long sightings of people on no watchlist are kept; {RETENTION_HOURS} if not given."),
+]
+Record = Annotated[bool | None, typer.Option("--record/--no-record", help="Keep its video as footage.")]
+Sound = Annotated[bool | None, typer.Option("--with-sound/--without-sound", help="Keep its sound with the footage.")]
+FootageHours = Annotated[int | None, typer.Option(help=f"How long footage is kept; {FOOTAGE_HOURS} if not given.")]
+FootageGb = Annotated[
+    float | None,
+    typer.Option(help=f"How much footage is kept, in GB, the newest of it; {FOOTAGE_GB:g} if not given."),
 ]
 
 
@@ -77,16 +88,25 @@ def add(
     transport: Transport = None,
     matched_only: MatchedOnly = None,
     retention_hours: Retention = None,
+    record: Record = None,
+    with_sound: Sound = None,
+    footage_hours: FootageHours = None,
+    footage_gb: FootageGb = None,
 ) -> None:
     """Add a camera; it is watched within seconds."""
     fields = _given(name=name, group=group, analysed_fps=fps, transport=transport)
     fields |= _given(matched_only=matched_only, retention_hours=retention_hours)
+    fields |= _given(record=record, record_audio=with_sound, footage_hours=footage_hours, footage_gb=footage_gb)
     camera = make_camera(id=camera_id, url=sys.stdin.readline().strip() if url == "-" else url, **fields)
     with _open() as place:
         with place.registry.transaction() as session:
             cameras.create_camera(session, cli_actor(), place.keyring, camera)
         place.publish()
-    Console().print(f"camera {camera_id} added; `lookout cameras test {camera_id}` tells whether it can be seen")
+    if camera.has_stream:
+        advice = f"`lookout cameras test {camera_id}` tells whether it can be seen"
+    else:
+        advice = f"`lookout index VIDEO --camera {camera_id}` hands it videos"
+    Console().print(f"camera {camera_id} added; {advice}")
 
 
 @app.command("import")
@@ -119,21 +139,28 @@ def list_cameras(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
                 "masks": len(row.masks),
                 "retention_hours": row.retention_hours,
                 "matched_only": row.matched_only,
-                "state": cameras.state_of(row, status := statuses.get(row.id)),
+                "record": row.record,
+                "record_audio": row.record_audio,
+                "footage_hours": row.footage_hours,
+                "footage_gb": row.footage_gb,
+                "state": cameras.state_of(row, status := statuses.get(row.id), place.keyring),
                 "since": None if status is None else isoformat(status.since_us),
                 "message": "" if status is None else status.message,
                 "frames_per_s": 0.0 if status is None else status.frames_per_s,
+                "recording": "off" if status is None else status.recording,
+                "recording_message": "" if status is None else status.recording_message,
             }
             for row in rows
         ]
     if as_json:
         typer.echo(json.dumps(shown, indent=2))
         return
-    table = Table("id", "name", "group", "state", "frames/s", "URL")
+    table = Table("id", "name", "group", "state", "frames/s", "footage", "URL")
     for one in shown:
         fault = f": {one['message']}" if one["message"] and one["state"] != "live" else ""
         rate = f"{one['frames_per_s']:.1f}" if one["state"] == "live" else ""
-        table.add_row(one["id"], one["name"], one["group"], f"{one['state']}{fault}", rate, one["url"])
+        footage = f"{one['recording']}: {one['recording_message']}".removesuffix(": ") if one["record"] else ""
+        table.add_row(one["id"], one["name"], one["group"], f"{one['state']}{fault}", rate, footage, one["url"])
     Console().print(table if shown else "no cameras yet; add one with `lookout cameras add ID URL`")
 
 
@@ -147,11 +174,16 @@ def change(
     transport: Transport = None,
     matched_only: MatchedOnly = None,
     retention_hours: Retention = None,
+    record: Record = None,
+    with_sound: Sound = None,
+    footage_hours: FootageHours = None,
+    footage_gb: FootageGb = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Watch it, or not.")] = None,
 ) -> None:
     """Change what is given of a camera; the rest stays."""
     fields = _given(url=url, name=name, group=group, analysed_fps=fps, transport=transport)
     fields |= _given(matched_only=matched_only, retention_hours=retention_hours, enabled=enabled)
+    fields |= _given(record=record, record_audio=with_sound, footage_hours=footage_hours, footage_gb=footage_gb)
     with _open() as place:
         with place.registry.transaction() as session:
             row = cameras.find_camera(session, camera_id, for_update=True)

@@ -18,7 +18,7 @@ Cameras = Annotated[Path | None, typer.Option(help="First add the cameras of thi
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (demo, up, down, ingest, worker, serve, migrate):
+    for command in (demo, up, down, ingest, indexer, worker, serve, migrate):
         app.command()(command)
 
 
@@ -49,8 +49,17 @@ def ingest(metrics_host: MetricsHost = "127.0.0.1", metrics_port: MetricsPort = 
     service("ingest")(Settings(), metrics_host=metrics_host, metrics_port=metrics_port)
 
 
+def indexer(
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that decode; as many as there are cores if left out.")
+    ] = None,
+) -> None:
+    """Search uploaded videos for faces. Start several, and each takes others."""
+    service("indexer")(Settings(), workers=workers)
+
+
 def worker(
-    queues: Annotated[str, typer.Option(help="Which to serve.")] = "crops,deliveries,maintenance",
+    queues: Annotated[str, typer.Option(help="Which to serve.")] = "crops,deliveries,maintenance,retention,exports",
     concurrency: Annotated[int, typer.Option(min=1, help="Tasks at a time.")] = 1,
     metrics_host: MetricsHost = "127.0.0.1",
     metrics_port: MetricsPort = 0,

@@ -33,6 +33,7 @@ MAX_TESTS = 20
 VIEW_S = 300
 
 NO_INGEST = "No ingest process runs that could try it: start one with `lookout up` or `lookout ingest`."
+NO_STREAM = "It has no stream that could be tried: its videos are handed in as files."
 NO_ANSWER = "No ingest process had time to try it: look whether they are overloaded, then try again."
 
 _SET = "cameras"
@@ -65,6 +66,8 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
         codec: what its video is encoded in.
         clock_offset_ms: how far its clock is behind the arrival of its frames.
         process: which ingest process watches it.
+        recording: `off`, `recording`, `unsupported` (its codec), `disk_full` or `failed`.
+        recording_message: in a sentence what is wrong with the recording, or what is missing of it.
     """
 
     id: str
@@ -80,6 +83,8 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     codec: str = ""
     clock_offset_ms: int = 0
     process: str = ""
+    recording: str = "off"
+    recording_message: str = ""
 
 
 class SeenFace(msgspec.Struct, frozen=True):
@@ -238,7 +243,9 @@ class CameraBoard:
         """Have an ingest process try a camera; returns the result so far, which is final if none lives."""
         asked_at_us = now_us()
         result = TestResult(id=test_id, state="waiting", asked_at_us=asked_at_us)
-        if not self.has_ingest():
+        if not camera.has_stream:
+            result = msgspec.structs.replace(result, state="failed", reason="no_stream", message=NO_STREAM)
+        elif not self.has_ingest():
             result = msgspec.structs.replace(result, state="failed", reason="no_ingest", message=NO_INGEST)
         self.answer_test(result)
         if result.state == "waiting":

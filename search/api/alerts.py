@@ -45,6 +45,13 @@ class Named(BaseModel):
     name: str
 
 
+class HeldOut(BaseModel):
+    """Somebody needs an alert longer than its watchlist keeps it."""
+
+    since: str
+    by: str = Field(description="name of the user")
+
+
 class AlertOut(BaseModel):
     """One target on one camera group as one episode."""
 
@@ -63,9 +70,11 @@ class AlertOut(BaseModel):
     closed_at: str | None = Field(description="null while the episode lasts")
     stored_at: str
     latency_ms: int = Field(description="from capture to stored, of the first crop")
+    retrospective: bool = Field(description="found later, in a video that was handed in: the person was there then")
     updates: int = Field(description="better matches since it opened")
     sightings: int = Field(description="how many belong to it")
     erased: bool = Field(description="the target was erased, and all pictures with it")
+    held: HeldOut | None = Field(description="it does not expire while it is held; null: it is not held")
     due_at: str | None = Field(description="until when somebody should judge it; null if nobody waits for that")
     overdue: bool = Field(description="that time has passed")
     persons_needed: int = Field(description="how many persons must agree on it")
@@ -198,7 +207,7 @@ def get_alert(
     with parts.registry.transaction() as session:
         alert = find_alert(session, who, alert_id)
         record_view(session, who.actor, alert, x_reason)
-        return _detail(session, who, alert)
+        return detail(session, who, alert)
 
 
 @router.post("/alerts/{alert_id}/verdicts", response_model=AlertDetail, responses=NOT_FOUND | ERASED)
@@ -207,10 +216,11 @@ def post_verdict(parts: WithParts, who: Judge, alert_id: Id, given: VerdictIn) -
     with parts.registry.transaction() as session:
         alert = find_alert(session, who, alert_id, lock=True)
         judge(session, who.actor, who.user_id, alert, given.verdict, given.reason)
-        return _detail(session, who, alert)
+        return detail(session, who, alert)
 
 
-def _detail(session: Session, who: Identity, alert: Alert) -> dict[str, Any]:
+def detail(session: Session, who: Identity, alert: Alert) -> dict[str, Any]:
+    """An alert as `AlertDetail`."""
     (card,) = cards(session, [alert])
     return card.describe() | {
         "crops": [_crop(crop) for crop in crops_of(session, alert)],

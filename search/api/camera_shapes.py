@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lookout import cameras
-from lookout.camera_settings import MAX_MASKS, MAX_POINTS, MIN_POINTS, RETENTION_HOURS
+from lookout.camera_settings import (
+    FOOTAGE_GB,
+    FOOTAGE_HOURS,
+    MAX_MASKS,
+    MAX_POINTS,
+    MIN_POINTS,
+    RETENTION_HOURS,
+)
 from lookout.clock import isoformat
 from lookout.sealing import Keyring
 from lookout.stores.cameras import CameraStatus, TestResult
@@ -18,7 +25,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Point = Annotated[list[Share], Field(min_length=2, max_length=2)]
 Polygon = Annotated[list[Point], Field(min_length=MIN_POINTS, max_length=MAX_POINTS)]
 Transport = Literal["tcp", "udp"]
-State = Literal["connecting", "live", "stalled", "offline", "waiting", "disabled"]
+State = Literal["connecting", "live", "stalled", "offline", "waiting", "files", "disabled"]
+Recording = Literal["off", "recording", "unsupported", "disk_full", "failed"]
 
 
 class CameraChange(BaseModel):
@@ -31,7 +39,8 @@ class CameraChange(BaseModel):
         max_length=2000,
         pattern=LINE,
         description="`rtsp://user:password@host/path`. Sent back as it is shown, without the password, the stored one "
-        "is kept; with another scheme, host, port or path it must be given again",
+        "is kept; with another scheme, host, port or path it must be given again. `files:` for a camera without a "
+        "stream, whose videos are handed in",
     )
     name: str = Field("", max_length=100, pattern=LINE, description="what people call it; the id if empty")
     group: str = Field("", max_length=60, pattern=LINE, description="cameras of a group share alerts; the id if empty")
@@ -45,7 +54,13 @@ class CameraChange(BaseModel):
     retention_hours: int = Field(
         RETENTION_HOURS, ge=1, le=8760, description="how long sightings of people on no watchlist are kept"
     )
-    matched_only: bool = Field(False, description="store nothing of people on no watchlist")
+    matched_only: bool = Field(False, description="store nothing of people on no watchlist; not together with `record`")
+    record: bool = Field(False, description="keep its video as footage: H.264 or H.265, as it comes")
+    record_audio: bool = Field(False, description="keep its sound with it")
+    footage_hours: int = Field(FOOTAGE_HOURS, ge=1, le=8760, description="how long footage is kept")
+    footage_gb: float = Field(
+        FOOTAGE_GB, ge=0.01, le=1_000_000, description="how much footage is kept, in 10^9 bytes; the oldest goes first"
+    )
     enabled: bool = Field(True, description="watch it")
 
 
@@ -60,7 +75,9 @@ class NewCamera(CameraChange):
 class StatusOut(BaseModel):
     """How a camera is."""
 
-    state: State = Field(description="`waiting`: no ingest process tells of it")
+    state: State = Field(
+        description="`waiting`: no ingest process tells of it; `files`: it has no stream, its videos are handed in"
+    )
     since: str | None = Field(None, description="since when")
     reason: str = Field("", description="why the last connection failed, in one word")
     message: str = Field("", description="the same in a sentence that says what helps")
@@ -72,6 +89,8 @@ class StatusOut(BaseModel):
     codec: str = ""
     clock_offset_ms: int = Field(0, description="how far its clock is behind the arrival of its frames")
     process: str = Field("", description="the ingest process that watches it")
+    recording: Recording = Field("off", description="how its footage fares; `unsupported`: its codec is")
+    recording_message: str = Field("", description="what is wrong with the recording, and what helps")
 
 
 class CameraOut(BaseModel):
@@ -86,6 +105,10 @@ class CameraOut(BaseModel):
     masks: list[list[list[float]]]
     retention_hours: int
     matched_only: bool
+    record: bool
+    record_audio: bool
+    footage_hours: int
+    footage_gb: float
     enabled: bool
     version: int
     created_at: str
@@ -136,20 +159,24 @@ def camera_out(row: CameraRow, status: CameraStatus | None, keyring: Keyring) ->
         masks=row.masks,
         retention_hours=row.retention_hours,
         matched_only=row.matched_only,
+        record=row.record,
+        record_audio=row.record_audio,
+        footage_hours=row.footage_hours,
+        footage_gb=row.footage_gb,
         enabled=row.enabled,
         version=row.version,
         created_at=isoformat(row.created_at_us),
-        status=status_out(row, status),
+        status=status_out(row, status, keyring),
     )
 
 
-def status_out(row: CameraRow, status: CameraStatus | None) -> StatusOut:
+def status_out(row: CameraRow, status: CameraStatus | None, keyring: Keyring) -> StatusOut:
     """How a camera is."""
     fields: dict[str, Any] = {}
     if status is not None and row.enabled:
         fields = {name: getattr(status, name) for name in StatusOut.model_fields if name not in ("state", "since")}
         fields["since"] = isoformat(status.since_us)
-    return StatusOut.model_validate({"state": cameras.state_of(row, status), **fields})
+    return StatusOut.model_validate({"state": cameras.state_of(row, status, keyring), **fields})
 
 
 def test_out(result: TestResult) -> TestOut:

@@ -169,7 +169,7 @@ def get_status(parts: WithParts, who: Reader, camera_id: CameraId) -> StatusOut:
     """How a camera is; a second old at most."""
     with parts.registry.reading() as session:
         row = cameras.find_camera(session, camera_id, groups=who.camera_groups)
-    return status_out(row, cameras.known_statuses(board_of(parts), [row]).get(row.id))
+    return status_out(row, cameras.known_statuses(board_of(parts), [row]).get(row.id), parts.keyring)
 
 
 @router.get("/cameras/{camera_id}/picture", response_class=Response, responses=JPEG)

@@ -11,7 +11,14 @@ from fastapi.responses import Response
 
 from lookout import cameras
 from lookout.accounts.rights import Identity
-from lookout.camera_settings import MAX_MASKS, MAX_POINTS, MIN_POINTS, RETENTION_HOURS
+from lookout.camera_settings import (
+    FOOTAGE_GB,
+    FOOTAGE_HOURS,
+    MAX_MASKS,
+    MAX_POINTS,
+    MIN_POINTS,
+    RETENTION_HOURS,
+)
 from lookout.errors import BadInputError, SealError, StaleError, UnavailableError
 from lookout.logging import redact
 from lookout.stores.cameras import CameraPicture, CameraStatus
@@ -44,6 +51,10 @@ BLANK: dict[str, Any] = {
     "masks": "",
     "retention_hours": RETENTION_HOURS,
     "matched_only": False,
+    "record": False,
+    "record_audio": False,
+    "footage_hours": FOOTAGE_HOURS,
+    "footage_gb": FOOTAGE_GB,
     "enabled": True,
     "version": 0,
 }
@@ -54,10 +65,14 @@ def form_fields(
     analysed_fps: Annotated[float, Form()],
     transport: Annotated[Literal["tcp", "udp"], Form()],
     retention_hours: Annotated[int, Form()],
+    footage_hours: Annotated[int, Form()] = FOOTAGE_HOURS,
+    footage_gb: Annotated[float, Form()] = FOOTAGE_GB,
     name: Annotated[str, Form(max_length=100)] = "",
     group: Annotated[str, Form(max_length=60)] = "",
     masks: Annotated[str, Form(max_length=MAX_MASKS_TEXT)] = "",
     matched_only: Annotated[bool, Form()] = False,
+    record: Annotated[bool, Form()] = False,
+    record_audio: Annotated[bool, Form()] = False,
     enabled: Annotated[bool, Form()] = False,
 ) -> dict[str, Any]:
     """The fields of a camera that both forms have."""
@@ -70,6 +85,10 @@ def form_fields(
         "group": group.strip(),
         "masks": parse_masks(masks),
         "matched_only": matched_only,
+        "record": record,
+        "record_audio": record_audio,
+        "footage_hours": footage_hours,
+        "footage_gb": footage_gb,
         "enabled": enabled,
     }
 
@@ -159,6 +178,10 @@ def show_camera(request: Request, parts: WithParts, who: Reader, camera_id: Came
         "masks": write_masks(row.masks),
         "retention_hours": row.retention_hours,
         "matched_only": row.matched_only,
+        "record": row.record,
+        "record_audio": row.record_audio,
+        "footage_hours": row.footage_hours,
+        "footage_gb": row.footage_gb,
         "enabled": row.enabled,
         "version": row.version,
     }
@@ -269,7 +292,7 @@ def _live(parts: Parts, who: Identity, camera_id: str) -> dict[str, Any]:
 def _card(parts: Parts, row: CameraRow, status: CameraStatus | None) -> dict[str, Any]:
     return {
         "row": row,
-        "state": cameras.state_of(row, status),
+        "state": cameras.state_of(row, status, parts.keyring),
         "figures": status if row.enabled else None,
         "picture": _picture(parts, row),
         "url": cameras.shown_url(row, parts.keyring),

@@ -17,14 +17,14 @@ import numpy as np
 
 from lookout.faces.models import asset_cache, load_detector, load_embedder
 from lookout.settings import Settings
-from tests.bench import enrolment, lists, wall
+from tests.bench import enrolment, indexing, lists, retention, wall
 
 DEMO_SECONDS = 60
 
 
 def main() -> None:
     """Print each figure as it is known."""
-    for name, figure in itertools.chain(faces(), operators(), demo()):
+    for name, figure in itertools.chain(faces(), operators(), analysts(), demo(), retention.measure().items()):
         print(f"{name:<75} {figure}", flush=True)  # noqa: T201
 
 
@@ -49,6 +49,12 @@ def operators() -> Iterator[tuple[str, str]]:
     for measure in (enrolment.measure, lists.measure, wall.measure):
         for name, figure in measure().items():
             yield name, f"{figure:.0f}"
+
+
+def analysts() -> Iterator[tuple[str, str]]:
+    """What analysts wait for: files that are indexed."""
+    for name, figure in indexing.measure().items():
+        yield name, f"{figure:.1f}"
 
 
 def demo() -> Iterator[tuple[str, str]]:

@@ -460,6 +460,78 @@ def test_a_cameras_life_on_the_page(service: Service) -> None:
     assert actions == ["camera.created", "camera.viewed", "camera.changed", "camera.removed"]
 
 
+def show_recording(service: Service, name: str, recording: str, message: str = "") -> None:
+    shown = CameraStatus(id=name, state="live", since_us=now_us(), recording=recording, recording_message=message)
+    service.board.put_statuses([shown])
+
+
+def test_footage_over_the_api(service: Service) -> None:
+    admin = service.token()
+    new = {"id": "door", "url": URL, "record": True, "footage_hours": 24, "footage_gb": 1.5}
+    made = service.client.post(CAMERAS, json=new, headers=admin)
+    assert made.status_code == 201, made.text
+    assert {name: made.json()[name] for name in new if name != "url"} == {k: v for k, v in new.items() if k != "url"}
+    assert made.json()["record_audio"] is False
+    published = service.board.read(service.board.sealed())
+    assert published is not None
+    assert published.cameras[0].record
+
+    for wrong in ({"matched_only": True}, {"footage_hours": 0}, {"footage_gb": 0}, {"footage_hours": 10**20}):
+        answer = service.client.post(CAMERAS, json={**new, "id": "other", **wrong}, headers=admin)
+        assert answer.status_code == 422, wrong
+
+    show_recording(service, "door", "disk_full", "The disk is full.")
+    status = service.client.get(f"{CAMERAS}/door/status", headers=admin).json()
+    assert (status["recording"], status["recording_message"]) == ("disk_full", "The disk is full.")
+
+
+@pytest.mark.parametrize(
+    ("recording", "message", "tag"),
+    [
+        ("off", "", "not recording"),
+        ("recording", "Without its sound.", "recording"),
+        ("unsupported", "Set it to H.264.", "cannot be recorded"),
+        ("disk_full", "The disk is full.", "disk full"),
+        ("failed", "The disk fails.", "recording fails"),
+    ],
+)
+def test_footage_on_the_page(service: Service, recording: str, message: str, tag: str) -> None:
+    browser = service.browser()
+    browser.post("/cameras", data={**FORM, "id": "door", "record": "true", "footage_hours": "24", "footage_gb": "1.5"})
+    with service.parts.registry.reading() as session:
+        row = cameras.find_camera(session, "door")
+        assert (row.record, row.record_audio, row.footage_hours, row.footage_gb) == (True, False, 24, 1.5)
+
+    show_recording(service, "door", recording, message)
+
+    for path in ("/cameras/cards", "/cameras/door/live"):
+        page = browser.get(path).text
+        assert f">{tag}</span>" in page
+        assert message in page
+    form = browser.get("/cameras/door").text
+    assert 'name="record" value="true" aria-describedby="record-hint" checked' in form
+    assert 'name="footage_gb" type="number" min="0.01" max="1000000" step="any" required value="1.5"' in form
+    refused = browser.post("/cameras", data={**FORM, "id": "gate", "record": "true", "matched_only": "true"})
+    assert refused.status_code == 422
+
+
+def test_a_camera_whose_videos_are_handed_in(service: Service) -> None:
+    admin, browser = service.token(), service.browser()
+    made = service.client.post(CAMERAS, json={"id": "phone", "url": "files:"}, headers=admin)
+
+    assert (made.status_code, made.json()["url"], made.json()["status"]["state"]) == (201, "files:", "files")
+    published = service.board.read(service.board.sealed())
+    assert published is None or published.cameras == []
+    assert "its videos are handed in" in browser.get("/cameras/cards").text
+    assert "lookout index" in browser.get("/cameras/phone").text
+    assert "It has no stream that could be tried" in browser.post("/cameras/tests", data={"url": "files:"}).text
+    version = made.json()["version"]
+    changed = service.client.put(
+        f"{CAMERAS}/phone", json={"url": "files:", "name": "Phones"}, headers={**admin, "If-Match": f'"{version}"'}
+    )
+    assert (changed.status_code, changed.json()["name"]) == (200, "Phones")
+
+
 def test_a_test_on_the_page(service: Service) -> None:
     browser = service.browser()
     assert "No ingest process runs" in browser.post("/cameras/tests", data={"url": URL}).text

@@ -29,8 +29,7 @@ from lookout.stores.registry.tables import (
     StoredCrop,
     Target,
 )
-from lookout.stores.vectors import SIGHTINGS
-from tests.people import crop, man_a, woman_b
+from tests.people import MODEL, crop, man_a, woman_b
 from tests.workplace import Workplace
 from workers.crops import process
 
@@ -100,7 +99,8 @@ def test_nothing_of_the_person_is_left(workplace: Workplace, enrolled: Target) -
     template = template_of_man_a(workplace)
     hits = workplace.parts.vectors.search_targets(template, 10)[0]
     assert target.id not in {hit.id for hit in hits}
-    assert {hit.id for hit in workplace.parts.vectors.search_sightings(template, 10)[0] if hit.score > 0.4} == set()
+    alike = workplace.parts.vectors.search_sightings(MODEL, template, 10)[0]
+    assert {hit.id for hit in alike if hit.score > 0.4} == set()
 
     (entry,) = [one for one in workplace.rows(AuditEntry) if one.action == "target.erased"]
     assert entry.subject_id == target.id
@@ -174,19 +174,19 @@ def test_milvus_has_no_row_of_what_was_erased_while_it_was_written(
     workplace: Workplace, enrolled: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that has stored a sighting is about to tell Milvus when the person is erased."""
-    upsert = workplace.parts.vectors.upsert
+    upsert = workplace.parts.vectors.upsert_sightings
     erased: list[Erasure] = []
 
-    def erase_first(alias: str, ids: Any, templates: Any) -> None:
-        if alias == SIGHTINGS and not erased:
+    def erase_first(model: str, rows: Any, templates: Any) -> None:
+        if not erased:
             erased.append(workplace.erase(enrolled))
-        upsert(alias, ids, templates)
+        upsert(model, rows, templates)
 
-    monkeypatch.setattr(workplace.parts.vectors, "upsert", erase_first)
+    monkeypatch.setattr(workplace.parts.vectors, "upsert_sightings", erase_first)
     seen = crop(man_a(workplace.assets)[1], track=1)
     see(workplace, seen)
     assert erased[0].sightings == 2
-    hits = workplace.parts.vectors.search_sightings(template_of_man_a(workplace), 10)[0]
+    hits = workplace.parts.vectors.search_sightings(MODEL, template_of_man_a(workplace), 10)[0]
     assert seen.track_id not in {hit.id for hit in hits}
 
 

@@ -36,6 +36,7 @@ from lookout.clock import now_us
 from lookout.errors import CameraError
 from lookout.faces.assets import AssetCache
 from lookout.faces.detector import YuNet
+from lookout.footage.folder import FootageFolder
 from lookout.messages import Crop
 from tests import servers
 from tests.servers import wait_until
@@ -408,7 +409,7 @@ def test_jpegs_over_http_are_as_late_as_they_are() -> None:
 class Watched:
     """A camera that is watched, as the process' main loop does it."""
 
-    def __init__(self, camera: Camera, detector: YuNet) -> None:
+    def __init__(self, camera: Camera, detector: YuNet, footage: FootageFolder) -> None:
         self.camera = camera
         self.crops: list[Crop] = []
         self.states: list[str] = []
@@ -417,6 +418,7 @@ class Watched:
             lambda camera, activity: Analysis(
                 camera, detector, lambda crop, _: self.crops.append(crop), activity, crop_deadline_s=60
             ),
+            footage,
         )
 
     def state(self) -> str:
@@ -439,12 +441,16 @@ def detector(assets: AssetCache) -> YuNet:
 
 
 @pytest.fixture
-def watched(detector: YuNet, request: pytest.FixtureRequest) -> Iterator[Callable[[str], Watched]]:
+def watched(detector: YuNet, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Watched]]:
     """Watch a URL until the test's end."""
     running: list[Watched] = []
 
     def start(url: str) -> Watched:
-        made = Watched(Camera(id=f"{request.node.originalname}-{len(running)}", url=url), detector)
+        made = Watched(
+            Camera(id=f"{request.node.originalname}-{len(running)}", url=url),
+            detector,
+            FootageFolder(tmp_path / "footage"),
+        )
         made.watch.start()
         running.append(made)
         return made

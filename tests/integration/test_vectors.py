@@ -24,7 +24,7 @@ from lookout.stores.index import prepare_index, update_index
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import IndexRemoval, Target, Watchlist
 from lookout.stores.templates import pack, target_place
-from lookout.stores.vectors import SIGHTINGS, TARGETS, Vectors, collection_name
+from lookout.stores.vectors import SIGHTINGS, TARGETS, SightingRow, Vectors, collection_name
 from lookout.watchlists.records import archive_watchlist, restore_watchlist
 from tests import servers
 from tests.servers import wait_until
@@ -114,7 +114,7 @@ def test_several_processes_may_prepare_at_once(milvus_server: servers.Server, mo
     made = [Vectors(milvus_server.url) for _ in range(3)]
     with ThreadPoolExecutor(len(made)) as pool:
         list(pool.map(lambda one: one.prepare(model, DIMENSION), made))
-    made[0].upsert(TARGETS, ["x"], X[None])
+    made[0].upsert_targets(["x"], X[None])
     for one in made:
         assert ids(one, X) == ["x"]
         one.close()
@@ -128,7 +128,7 @@ def test_the_very_next_search_finds_what_was_written(milvus_server: servers.Serv
         writer.prepare(model, DIMENSION)
         for number in range(20):
             name = f"r{number}"
-            writer.upsert(TARGETS, [name], between(X, Y, number / 20)[None])
+            writer.upsert_targets([name], between(X, Y, number / 20)[None])
             assert name in ids(reader, X), "another connection sees it"
             writer.delete(TARGETS, [name])
             assert name not in ids(reader, X), "and that it is gone"
@@ -136,7 +136,7 @@ def test_the_very_next_search_finds_what_was_written(milvus_server: servers.Serv
 
 def test_hits_come_best_first_with_their_cosine(prepared: Vectors) -> None:
     near = between(X, Y, 0.2)
-    prepared.upsert(TARGETS, ["opposite", "x", "near", "y"], np.stack([-X, X, near, Y]))
+    prepared.upsert_targets(["opposite", "x", "near", "y"], np.stack([-X, X, near, Y]))
 
     of_x, of_y = prepared.search_targets(np.stack([X, Y]), 4)
 
@@ -148,8 +148,8 @@ def test_hits_come_best_first_with_their_cosine(prepared: Vectors) -> None:
 
 
 def test_writing_an_id_again_replaces_it(prepared: Vectors) -> None:
-    prepared.upsert(TARGETS, ["a", "b"], np.stack([X, Y]))
-    prepared.upsert(TARGETS, ["a"], Z[None])
+    prepared.upsert_targets(["a", "b"], np.stack([X, Y]))
+    prepared.upsert_targets(["a"], Z[None])
     assert ids(prepared, Z) == ["a", "b"]
     assert prepared.search_targets(X[None], 20)[0][0].score == pytest.approx(0, abs=1e-5)
 
@@ -157,7 +157,7 @@ def test_writing_an_id_again_replaces_it(prepared: Vectors) -> None:
 def test_nothing_to_search_write_or_delete(prepared: Vectors) -> None:
     nothing = np.zeros((0, DIMENSION), np.float32)
     assert prepared.search_targets(nothing, 5) == []
-    prepared.upsert(TARGETS, [], nothing)
+    prepared.upsert_targets([], nothing)
     prepared.delete(TARGETS, ["never", "written"])
     assert ids(prepared, X) == []
 
@@ -165,7 +165,7 @@ def test_nothing_to_search_write_or_delete(prepared: Vectors) -> None:
 def test_more_rows_than_fit_a_request(prepared: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors_module, "ROWS_PER_REQUEST", 3)
     names = [f"r{number}" for number in range(7)]
-    prepared.upsert(TARGETS, names, np.stack([between(X, Y, number / 10) for number in range(7)]))
+    prepared.upsert_targets(names, np.stack([between(X, Y, number / 10) for number in range(7)]))
     assert ids(prepared, X) == names
     prepared.delete(TARGETS, names[:5])
     assert ids(prepared, X) == names[5:]
@@ -174,10 +174,10 @@ def test_more_rows_than_fit_a_request(prepared: Vectors, monkeypatch: pytest.Mon
 def test_a_switch_of_models_moves_the_aliases(vectors: Vectors, model: str) -> None:
     other = f"{model}-b"
     vectors.prepare(model, DIMENSION)
-    vectors.upsert(TARGETS, ["of the first"], X[None])
+    vectors.upsert_targets(["of the first"], X[None])
     vectors.prepare(other, DIMENSION // 2)
     assert ids(vectors, X[:4]) == []
-    vectors.upsert(TARGETS, ["of the second"], X[None, :4])
+    vectors.upsert_targets(["of the second"], X[None, :4])
     assert ids(vectors, X[:4]) == ["of the second"]
 
     assert not vectors.prepare(model, DIMENSION)
@@ -185,10 +185,10 @@ def test_a_switch_of_models_moves_the_aliases(vectors: Vectors, model: str) -> N
 
 
 def test_sightings_are_no_targets(prepared: Vectors) -> None:
-    prepared.upsert(SIGHTINGS, ["seen"], X[None])
+    prepared.upsert_sightings(MODEL, [SightingRow("seen", "door", "in", 1, 2)], X[None])
     try:
         assert ids(prepared, X) == []
-        ((seen, *_),) = prepared.search_sightings(X[None], 5)
+        ((seen, *_),) = prepared.search_sightings(MODEL, X[None], 5)
         assert seen.id == "seen"
         assert seen.score == pytest.approx(1, abs=1e-5)
     finally:
@@ -210,7 +210,7 @@ def test_a_server_that_dies_and_returns(tmp_path: Path, model: str, monkeypatch:
     with servers.milvus(tmp_path) as server, contextlib.closing(Vectors(server.url)) as vectors:
         vectors.prepare(model, DIMENSION)
         names = [f"r{number}" for number in range(500)]
-        vectors.upsert(TARGETS, names, np.stack([between(X, Y, number / 500) for number in range(500)]))
+        vectors.upsert_targets(names, np.stack([between(X, Y, number / 500) for number in range(500)]))
 
         server.kill()
         gone_since = time.monotonic()
@@ -222,7 +222,7 @@ def test_a_server_that_dies_and_returns(tmp_path: Path, model: str, monkeypatch:
 
         wait_until(lambda: _answers(vectors), 1.0, "an answer as soon as it is back")
         assert sorted(ids(vectors, X, limit=1000)) == sorted(names), "a kill lost nothing"
-        vectors.upsert(TARGETS, ["new"], X[None])
+        vectors.upsert_targets(["new"], X[None])
         vectors.delete(TARGETS, ["r0"])
         assert ids(vectors, X, limit=2) == ["new", "r1"]
         assert not vectors.prepare(model, DIMENSION)
@@ -302,15 +302,15 @@ Meanwhile = Callable[[Callable[[], object]], None]
 @pytest.fixture
 def meanwhile(prepared: Vectors, monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
     """Have something done after templates were read from the registry, before they are written to Milvus."""
-    write = prepared.upsert
+    write = prepared.upsert_targets
 
     def arrange(step: Callable[[], object]) -> None:
-        def write_late(alias: str, names: list[str], templates: Floats) -> None:
-            monkeypatch.setattr(prepared, "upsert", write)
+        def write_late(names: list[str], templates: Floats) -> None:
+            monkeypatch.setattr(prepared, "upsert_targets", write)
             step()
-            write(alias, names, templates)
+            write(names, templates)
 
-        monkeypatch.setattr(prepared, "upsert", write_late)
+        monkeypatch.setattr(prepared, "upsert_targets", write_late)
 
     return arrange
 

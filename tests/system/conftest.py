@@ -127,7 +127,7 @@ MARKS = {
     "milvus": "milvus_lite",
     "rtsp": "rtsp-server",
     "worker": "--queues crops",
-    "courier": "--queues deliveries,maintenance",
+    "courier": "--queues deliveries,maintenance,retention,exports",
     "search": "lookout serve",
     "ingest": "lookout ingest",
 }

@@ -59,6 +59,26 @@ def test_a_cameras_life(run: Run) -> None:
     refused(run("remove", "door"), "there is no camera door")
 
 
+def test_footage(run: Run) -> None:
+    assert run("add", "door", URL, "--record", "--with-sound", "--footage-hours", "24").exit_code == 0
+    (door,) = json.loads(run("list", "--json").stdout)
+    assert (door["record"], door["record_audio"], door["footage_hours"], door["footage_gb"]) == (True, True, 24, 50.0)
+    assert (door["recording"], door["recording_message"]) == ("off", "")
+
+    said = run("change", "door", "--without-sound", "--footage-gb", "2.5").output
+    assert "record_audio, footage_gb changed" in said
+    refused(run("change", "door", "--matched-only"), "footage shows people who match nobody")
+    refused(run("change", "door", "--footage-gb", "0"), "footage_gb: Expected `float` >= 0.01")
+    assert "record changed" in run("change", "door", "--no-record").output
+
+
+def test_a_camera_whose_videos_are_handed_in(run: Run) -> None:
+    assert "lookout index VIDEO --camera phone" in run("add", "phone", "files:").output
+    (phone,) = json.loads(run("list", "--json").stdout)
+    assert (phone["url"], phone["state"]) == ("files:", "files")
+    assert "files" in run("list").output
+
+
 def test_what_does_not_hold_is_said(run: Run) -> None:
     refused(run("add", "Door", URL), "id: Expected `str` matching regex")
     refused(run("add", "door", URL.replace("rtsp", "gopher")), "url: Expected a URL like")

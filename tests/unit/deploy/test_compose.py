@@ -33,8 +33,10 @@ DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
 PROMETHEUS = ROOT / "deploy/prometheus"
 MAKE_SECRETS = ROOT / "deploy/docker/make-secrets"
 
-OWN = {"migrate", "search", "ingest", "worker", "courier"}
+OWN = {"migrate", "search", "ingest", "indexer", "worker", "courier"}
 ONE_SHOT = {"migrate"}
+#: They listen on no port.
+PORTLESS = {"indexer"}
 SCALED = {"ingest", "worker", "courier"}
 #: May run as the image's own user and write beside its volumes; docker-compose.yml tells why.
 RELAXED = {"milvus"}
@@ -43,6 +45,7 @@ READS = {
     "migrate": {"lookout_database_password"},
     "search": {"lookout_data_keys", "lookout_database_password", "lookout_redis_url"},
     "ingest": {"lookout_data_keys", "lookout_redis_url"},
+    "indexer": {"lookout_data_keys", "lookout_database_password", "lookout_redis_url"},
     "worker": {"lookout_data_keys", "lookout_database_password", "lookout_redis_url"},
     "courier": {"lookout_data_keys", "lookout_database_password", "lookout_redis_url"},
     "valkey": {"valkey_password"},
@@ -159,7 +162,7 @@ def test_the_one_shot_runs_once_and_the_others_wait_for_it(services: dict[str, S
 
 
 def test_health_checks_ask_the_port_that_is_served(services: dict[str, Service]) -> None:
-    for name in OWN - ONE_SHOT:
+    for name in OWN - ONE_SHOT - PORTLESS:
         port = option(services[name], "--port" if name == "search" else "--metrics-port")
         path = "/healthz" if name == "search" else "/metrics"
         program = services[name]["healthcheck"]["test"][-1]
@@ -215,8 +218,20 @@ def test_commands_are_known(services: dict[str, Service]) -> None:
     assert {services[name]["command"][0] for name in OWN} <= known
 
 
-def test_who_decodes_what_strangers_send_has_nothing_to_lose(services: dict[str, Service]) -> None:
-    assert "volumes" not in services["ingest"]
+def test_who_decodes_what_strangers_send_has_nothing_to_lose_but_what_it_wrote(services: dict[str, Service]) -> None:
+    assert [volume["source"] for volume in services["ingest"]["volumes"]] == ["footage"]
+
+
+def test_footage_is_one_volume_where_all_look_for_it(services: dict[str, Service]) -> None:
+    places = {
+        name: volume["target"]
+        for name, service in services.items()
+        for volume in service.get("volumes", [])
+        if volume.get("source") == "footage"
+    }
+    assert {"ingest", "courier", "search"} <= set(places), "who writes it, who keeps house, who shows it"
+    assert set(places.values()) == {services["ingest"]["environment"]["LOOKOUT_FOOTAGE"]}
+    assert f"LOOKOUT_FOOTAGE={places['ingest']} " in DOCKERFILE.read_text()
 
 
 def test_the_example_of_cameras_holds() -> None:
@@ -375,7 +390,7 @@ def test_rules_fire_when_they_should() -> None:
 
 def test_prometheus_scrapes_all_replicas_of_every_service(services: dict[str, Service]) -> None:
     served = {
-        name: option(services[name], "--port" if name == "search" else "--metrics-port") for name in OWN - ONE_SHOT
+        name: option(services[name], "--port" if name == "search" else "--metrics-port") for name in OWN - ONE_SHOT - PORTLESS
     }
     jobs = re.findall(
         r"job_name: (\w+)\n +dns_sd_configs:\n +- names: \[(\w+)\]\n +type: A\n +port: (\d+)\n",

@@ -141,6 +141,21 @@ def test_a_small_step_does_not(step_us: int, stamped_us: int) -> None:
     assert clock.stamp(HOUR_US + step_us, BEGAN_US + HOUR_US + 100_000) == BEGAN_US + HOUR_US + stamped_us
 
 
+def test_what_is_known_of_a_moment_can_be_asked_and_changes_nothing() -> None:
+    clock, other = CaptureClock(), CaptureClock()
+    assert clock.at(0, BEGAN_US) == BEGAN_US, "nothing is known yet"
+    for k, delay_us in enumerate([300_000, 120_000, 200_000]):
+        pts_us = k * SECOND_US
+        assert clock.stamp(pts_us, BEGAN_US + pts_us + delay_us) == other.stamp(pts_us, BEGAN_US + pts_us + delay_us)
+        clock.at(50 * SECOND_US, 0)
+
+    assert clock.at(0, 0) == BEGAN_US + 120_000
+    clock.observe_rtcp(0, BEGAN_US + 50_000)
+    assert clock.at(7 * SECOND_US, 0) == BEGAN_US + 7 * SECOND_US + 50_000
+    clock.observe_rtcp(0, BEGAN_US + HOUR_US)
+    assert clock.at(0, 0) == BEGAN_US + 120_000, "it is not believed"
+
+
 @pytest.mark.parametrize("drift", [-200e-6, 200e-6])
 def test_clocks_that_drift_apart(drift: float) -> None:
     """200 ppm is a bad quartz: 0.7 s an hour."""

@@ -4,6 +4,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,10 +16,12 @@ from prometheus_client import REGISTRY
 from ingest import watch as watch_module
 from ingest.activity import Activity
 from ingest.analysis import Analysis
+from ingest.recording import Recorder
 from ingest.source import BadFrame, Frame
 from ingest.watch import FIRST_RETRY_S, MAX_RETRY_S, Watch, retry_delay_s
 from lookout.camera_settings import Camera
 from lookout.errors import CameraError
+from lookout.footage.folder import FootageFolder
 from tests.servers import wait_until
 
 #: Each test has a camera of its own, as metrics outlive it.
@@ -73,10 +76,11 @@ class FakeAnalysis:
 class Stage:
     """A watch whose camera does what a test says, connection by connection."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         self.camera = Camera(id=name, url="rtsp://admin:geheim@host/path")
         self.analyses: list[FakeAnalysis] = []
-        self.watch = Watch(self.camera, self._new_analysis)
+        self.watch = Watch(self.camera, self._new_analysis, FootageFolder(folder))
+        self.recorders: list[Recorder] = []
         #: With how many failures a wait was asked for.
         self.waits: list[int] = []
         self._script: list[Frame | BadFrame | Exception | None] = []
@@ -88,8 +92,9 @@ class Stage:
             self._script += items
             self._changed.notify()
 
-    def read_frames(self, camera: Camera, stop: threading.Event) -> Generator[Frame | BadFrame]:
+    def read_frames(self, camera: Camera, stop: threading.Event, recorder: Recorder) -> Generator[Frame | BadFrame]:
         assert camera is self.camera
+        self.recorders.append(recorder)
         while not stop.is_set():
             with self._changed:
                 assert self._changed.wait_for(lambda: bool(self._script), timeout=20), "the test sent nothing more"
@@ -135,8 +140,8 @@ def frame(offset_us: int = 0) -> Frame:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    made = Stage(f"camera-{next(NUMBERS)}")
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(f"camera-{next(NUMBERS)}", tmp_path)
     monkeypatch.setattr(watch_module, "read_frames", made.read_frames)
     monkeypatch.setattr(watch_module, "retry_delay_s", made.retry_delay_s)
     made.watch.start()
@@ -249,3 +254,27 @@ def test_a_watch_that_is_left_shows_nothing_more(stage: Stage, live: bool) -> No
     assert stage.shown() == ""
     assert stage.count("camera_clock_offset_seconds") is None
     assert stage.waits == [], "it does not come back"
+
+
+def test_how_the_recording_fares_is_shown(stage: Stage) -> None:
+    def shown(state: str) -> float | None:
+        return stage.count("recording_state", state=state)
+
+    stage.watch.check()
+    assert (shown("off"), shown("disk_full")) == (1, 0)
+
+    stage.watch.activity.recording, stage.watch.activity.recording_message = "disk_full", "It is full."
+    stage.watch.check()
+    assert (shown("off"), shown("disk_full")) == (0, 1)
+    status = stage.watch.status("me")
+    assert (status.recording, status.recording_message) == ("disk_full", "It is full.")
+
+    stage.watch.stop()
+    stage.watch.check()
+    assert shown("disk_full") is None
+
+
+def test_one_recorder_for_all_connections(stage: Stage) -> None:
+    stage.send(frame(), None, frame(), None, frame())
+    wait_until(lambda: len(stage.recorders) >= 3, what="three connections")
+    assert len(set(map(id, stage.recorders))) == 1

@@ -31,6 +31,14 @@ class Alert(Base):
         Index("ix_alerts_episode", "target_id", "camera_group", "last_seen_at_us"),
         Index("ix_alerts_page", "stored_at_us", "id"),
         Index("ix_alerts_verdict", "verdict", "stored_at_us"),
+        # Without it, deleting a crop would look through all alerts for one that shows it.
+        Index("ix_alerts_crop_id", "crop_id"),
+        Index(
+            "ix_alerts_held",
+            "held_at_us",
+            sqlite_where=text("held_at_us IS NOT NULL"),
+            postgresql_where=text("held_at_us IS NOT NULL"),
+        ),
         CheckConstraint("tier IN ('possible', 'likely')", name="tier"),
         CheckConstraint("verdict IN ('unverified', 'confirmed', 'rejected')", name="verdict"),
     )

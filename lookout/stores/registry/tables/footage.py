@@ -92,7 +92,9 @@ class Export(Base):
     #: Share of the work that is done, 0..1.
     progress: Mapped[float] = mapped_column(Double, default=0.0)
     error: Mapped[str] = mapped_column(String(500), default="")
-    #: The ZIP, sealed in pieces, see `lookout.stores.pieces`; empty until it is made and after it expired.
+    #: Its report tells times in UTC and in this time zone.
+    zone: Mapped[str] = mapped_column(String(64), default="UTC")
+    #: The ZIP, sealed in pieces, see `lookout.stores.pieces`; until it is done, what is being written at most.
     blob: Mapped[str | None] = mapped_column(String(200))
     size: Mapped[int] = mapped_column(default=0)
     sha256: Mapped[str] = mapped_column(String(64), default="")

@@ -15,6 +15,7 @@ class Sighting(Base):
     __tablename__ = "sightings"
     __table_args__ = (
         Index("ix_sightings_place", "camera_id", "ended_at_us"),
+        Index("ix_sightings_age", "camera_id", "created_at_us"),
         Index(
             "ix_sightings_waiting",
             "model",

@@ -91,6 +91,7 @@ def test_an_alert_says_all_and_is_unverified(client: TestClient, registry: Regis
         "closed_at": "1970-01-01T00:00:00.000Z",
         "stored_at": "1970-01-01T00:00:00.000Z",
         "latency_ms": 200,
+        "retrospective": False,
         "updates": 0,
         "sightings": 2,
         "erased": False,

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.String(length=100), nullable=False),
         sa.Column("reason", sa.String(length=1000), nullable=False),
         sa.Column("blur_others", sa.Boolean(), nullable=False),
+        sa.Column("zone", sa.String(length=64), nullable=False),
         sa.Column("moments", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("progress", sa.Double(), nullable=False),
@@ -91,6 +92,14 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("retrospective", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.add_column(sa.Column("held_at_us", sa.BigInteger(), nullable=True))
         batch_op.add_column(sa.Column("held_by", sa.String(length=100), nullable=True))
+        batch_op.create_index("ix_alerts_crop_id", ["crop_id"], unique=False)
+        batch_op.create_index(
+            "ix_alerts_held",
+            ["held_at_us"],
+            unique=False,
+            sqlite_where=sa.text("held_at_us IS NOT NULL"),
+            postgresql_where=sa.text("held_at_us IS NOT NULL"),
+        )
 
     with op.batch_alter_table("cameras", schema=None) as batch_op:
         batch_op.add_column(sa.Column("record", sa.Boolean(), nullable=False, server_default=sa.false()))
@@ -102,6 +111,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("video_id", sa.String(length=32), nullable=True))
         batch_op.add_column(sa.Column("indexed", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.create_index("ix_sightings_place", ["camera_id", "ended_at_us"], unique=False)
+        batch_op.create_index("ix_sightings_age", ["camera_id", "created_at_us"], unique=False)
         batch_op.create_index(batch_op.f("ix_sightings_video_id"), ["video_id"], unique=False)
         batch_op.create_index(
             "ix_sightings_waiting",
@@ -129,6 +139,7 @@ def downgrade() -> None:
         batch_op.drop_constraint(batch_op.f("fk_sightings_video_id_videos"), type_="foreignkey")
         batch_op.drop_index("ix_sightings_waiting")
         batch_op.drop_index(batch_op.f("ix_sightings_video_id"))
+        batch_op.drop_index("ix_sightings_age")
         batch_op.drop_index("ix_sightings_place")
         batch_op.drop_column("indexed")
         batch_op.drop_column("video_id")
@@ -136,6 +147,8 @@ def downgrade() -> None:
         for column in ("footage_gb", "footage_hours", "record_audio", "record"):
             batch_op.drop_column(column)
     with op.batch_alter_table("alerts", schema=None) as batch_op:
+        batch_op.drop_index("ix_alerts_held")
+        batch_op.drop_index("ix_alerts_crop_id")
         for column in ("held_by", "held_at_us", "retrospective"):
             batch_op.drop_column(column)
     for table in ("segments", "videos", "exports"):

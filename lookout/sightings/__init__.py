@@ -1,0 +1,1 @@
+"""Sightings: found by face, grouped by visit, and removed."""

@@ -1,0 +1,1 @@
+"""What expires, and how it goes: one module a kind of thing."""
