@@ -50,7 +50,7 @@ def _work(
 
     from lookout.metrics import serve_metrics
     from workers.parts import Parts
-    from workers.tasks import SCHEDULE, register
+    from workers.tasks import HOUSEKEEPING, register
 
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = "workers.transport:Transport"
@@ -90,7 +90,8 @@ def _work(
     if MAINTENANCE in queues:
         from workers.pulse import beat
 
-        threading.Thread(target=beat, args=(app, parts.redis, SCHEDULE, stop), name="pulse", daemon=True).start()
+        intervals = {name: interval_s for name, (interval_s, _) in HOUSEKEEPING.items()}
+        threading.Thread(target=beat, args=(app, parts.redis, intervals, stop), name="pulse", daemon=True).start()
     try:
         app.worker_main(
             [

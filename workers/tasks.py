@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from celery import Celery, Task
@@ -43,6 +44,20 @@ MAX_ATTEMPTS = 4
 PATIENCE_S = 2.0
 
 
+#: Housekeeping: how often it runs, in seconds, and what it does.
+HOUSEKEEPING: dict[str, tuple[float, Callable[[Celery, Parts], None]]] = {
+    CLOSE_EPISODES: (1.0, lambda _, parts: maintenance.close_episodes(parts)),
+    RELAY_DELIVERIES: (1.0, maintenance.relay_deliveries),
+    UPDATE_INDEX: (1.0, lambda _, parts: maintenance.bring_index_up_to_date(parts)),
+    INDEX_SIGHTINGS: (3.0, lambda _, parts: maintenance.bring_sightings_up_to_date(parts)),
+    PUBLISH_CAMERAS: (1.0, lambda _, parts: maintenance.tell_cameras(parts)),
+    REGISTER_FOOTAGE: (1.0, lambda _, parts: maintenance.register_footage(parts)),
+    exports.RELAY_EXPORTS: (1.0, exports.relay),
+    TIDY: (600.0, lambda _, parts: maintenance.tidy(parts)),
+    SWEEP: (retention.INTERVAL_S, lambda _, parts: retention.sweep(parts)),
+}
+
+
 def register(app: Celery, parts: Parts) -> None:
     """Define the tasks of a worker on these parts."""
 
@@ -58,60 +73,19 @@ def register(app: Celery, parts: Parts) -> None:
         with maintenance.left_to_the_next():
             deliveries.deliver(parts.registry, parts.keyring, delivery_id)
 
-    @app.task(name=CLOSE_EPISODES)
-    def close_episodes() -> None:
-        maintenance.close_episodes(parts)
-
-    @app.task(name=RELAY_DELIVERIES)
-    def relay_deliveries() -> None:
-        maintenance.relay_deliveries(app, parts)
-
-    @app.task(name=UPDATE_INDEX)
-    def bring_index_up_to_date() -> None:
-        maintenance.bring_index_up_to_date(parts)
-
-    @app.task(name=INDEX_SIGHTINGS)
-    def bring_sightings_up_to_date() -> None:
-        maintenance.bring_sightings_up_to_date(parts)
-
-    @app.task(name=PUBLISH_CAMERAS)
-    def tell_cameras() -> None:
-        maintenance.tell_cameras(parts)
-
-    @app.task(name=REGISTER_FOOTAGE)
-    def register_footage() -> None:
-        maintenance.register_footage(parts)
-
-    @app.task(name=TIDY)
-    def tidy() -> None:
-        maintenance.tidy(parts)
-
-    @app.task(name=SWEEP)
-    def sweep() -> None:
-        retention.sweep(parts)
-
-    @app.task(name=exports.RELAY_EXPORTS)
-    def relay_exports() -> None:
-        exports.relay(app, parts)
-
     # Acknowledged at once: it takes longer than others wait for one, and what was not finished is relayed again.
     @app.task(name=EXPORT, acks_late=False)
     def export(export_id: str) -> None:
         exports.export(parts, export_id)
 
+    for name, (_, work) in HOUSEKEEPING.items():
+        _keep_house(app, name, partial(work, app, parts))
 
-#: Housekeeping and how often it runs, in seconds.
-SCHEDULE = {
-    CLOSE_EPISODES: 1.0,
-    RELAY_DELIVERIES: 1.0,
-    UPDATE_INDEX: 1.0,
-    INDEX_SIGHTINGS: 3.0,
-    PUBLISH_CAMERAS: 1.0,
-    REGISTER_FOOTAGE: 1.0,
-    exports.RELAY_EXPORTS: 1.0,
-    TIDY: 600.0,
-    SWEEP: retention.INTERVAL_S,
-}
+
+def _keep_house(app: Celery, name: str, work: Callable[[], None]) -> None:
+    @app.task(name=name)
+    def run() -> None:
+        work()
 
 
 def work_off(app: Celery, parts: Parts, message_id: str, ids: list[str]) -> None:

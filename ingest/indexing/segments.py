@@ -113,8 +113,6 @@ class Copied(_Segments):
             self.close()
             opened = self._begin(at_us)
             self._written = opened.container.add_stream_from_template(self._stream)
-            if self._codec == "hevc":
-                self._written.codec_context.codec_tag = "hvc1"  # Apple's players know no other
             self._zero, self._last_dts = packet.pts or 0, -(1 << 62)
         opened_now = self._open
         if opened_now is None or self._written is None or at_us < opened_now.started_us or packet.pts is None:

@@ -64,11 +64,6 @@ def lookout(system: Lookout, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def is_black_or_stuck(page: Page) -> bool:
-    """Whether the player shows no picture."""
-    return bool(page.evaluate("(v => v.readyState < 2 || v.videoWidth === 0)(document.querySelector('dialog video'))"))
-
-
 @pytest.mark.timeout(420)
 def test_an_analysts_day(  # noqa: PLR0915 - a day has many steps
     system: Lookout, page: Page, assets: AssetCache, tmp_path: Path
@@ -136,10 +131,8 @@ def test_an_analysts_day(  # noqa: PLR0915 - a day has many steps
     ana.locator(".visit", has_text="gate").locator("button.open").first.click()
     dialog = ana.locator("dialog#moment")
     expect(dialog).to_be_visible()
-    ana.wait_for_function(
-        "(v => v && v.readyState >= 2 && v.videoWidth > 0 && v.currentTime > 2.9)(document.querySelector('dialog video'))",
-        timeout=10_000,
-    )
+    shows = "v => v && v.readyState >= 2 && v.videoWidth > 0 && v.currentTime > 2.9"
+    ana.wait_for_function(f"({shows})(document.querySelector('dialog video'))", timeout=10_000)
     began, ended = FILES["gate"][2] or (0, 0)
     at = ana.evaluate("document.querySelector('dialog video').currentTime")
     assert began - 1 <= at <= ended + 1
@@ -187,7 +180,7 @@ def look_into(package: Path, folder: Path) -> None:
     """An export is whole: its sums hold, its clips play, its report names what it must."""
     with zipfile.ZipFile(package) as opened:
         assert opened.testzip() is None
-        opened.extractall(folder)  # noqa: S202 - our own
+        opened.extractall(folder)
     (sums,) = folder.rglob("SHA256SUMS")
     for line in sums.read_text().splitlines():
         digest, _, name = line.partition("  ")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import select
@@ -40,7 +41,8 @@ def working(workplace: Workplace) -> Iterator[None]:
     def work() -> None:
         while not stop.wait(0.02):
             if redis.lpop(CROPS) is not None:
-                ids = [key.decode().removeprefix("crop:") for key in redis.keys("crop:*")]
+                found = cast("list[bytes]", redis.keys("crop:*"))
+                ids = [key.decode().removeprefix("crop:") for key in found]
                 process(workplace.parts, ids)
 
     with ThreadPoolExecutor(1) as threads:

@@ -389,9 +389,8 @@ def test_rules_fire_when_they_should() -> None:
 
 
 def test_prometheus_scrapes_all_replicas_of_every_service(services: dict[str, Service]) -> None:
-    served = {
-        name: option(services[name], "--port" if name == "search" else "--metrics-port") for name in OWN - ONE_SHOT - PORTLESS
-    }
+    scraped = OWN - ONE_SHOT - PORTLESS
+    served = {name: option(services[name], "--port" if name == "search" else "--metrics-port") for name in scraped}
     jobs = re.findall(
         r"job_name: (\w+)\n +dns_sd_configs:\n +- names: \[(\w+)\]\n +type: A\n +port: (\d+)\n",
         (PROMETHEUS / "prometheus.yml").read_text(),
