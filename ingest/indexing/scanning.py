@@ -19,7 +19,7 @@ REORDERED_PACKETS = 64
 #: Places to begin decoding are remembered at this distance: 36,000 in ten hours.
 KEYS_EVERY_US = 1_000_000
 MAX_JUMPS = 20
-#: What all browsers play in an MP4 without another encoding: H.265 only some, on some machines, so it is not among them.
+#: What all browsers play in an MP4 without another encoding. H.265 is not among them: only some do, on some machines.
 _PLAYABLE = {
     "h264": {"yuv420p", "yuvj420p"},
     "av1": {"yuv420p", "yuv420p10le"},

@@ -20,13 +20,29 @@ import pytest
 from fastapi import FastAPI
 from fastapi.params import File, Form
 from fastapi.routing import RouteContext, iter_route_contexts
+from sqlalchemy import update
 from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
 
 from lookout.accounts.rights import ROLE_SCOPES, SCOPES
 from lookout.clock import now_us
 from lookout.settings import Settings
+from lookout.stores.pieces import PieceWriter
 from lookout.stores.registry import Registry
-from lookout.stores.registry.tables import CameraRow, Delivery, Import, StoredCrop, User, Webhook
+from lookout.stores.registry.tables import (
+    Alert,
+    AlertSighting,
+    CameraRow,
+    Delivery,
+    Export,
+    Import,
+    Segment,
+    Sighting,
+    StoredCrop,
+    User,
+    Video,
+    Webhook,
+)
 from lookout.stores.templates import pack
 from search.app import create_app
 from search.parts import Parts
@@ -47,7 +63,7 @@ OF_A_SESSION = {"/account/password"}
 #: Parameters of addresses with an own and a foreign value: what belongs to a watchlist or a camera group.
 FOREIGN = (
     "watchlist_id", "target_id", "alert_id", "webhook_id", "delivery_id", "import_id", "camera_id", "crop_id",
-    "reference_id", "photo_id",
+    "reference_id", "photo_id", "sighting_id", "segment_id", "video_id", "export_id",
 )  # fmt: skip
 #: And those that belong to somebody or to nobody.
 OTHERS = ("user_id", "token_id", "test_id", "letter_id")
@@ -69,6 +85,7 @@ SAMPLES: dict[str, Any] = {
     "days": 1,
     "group": "group-own",
     "transport": "tcp",
+    "sighting": "sighting-own",
 }
 CAMERA_SAMPLES = {"url": "rtsp://127.0.0.1:1/none"}
 
@@ -91,13 +108,16 @@ class World:
         shutil.copytree(self.seeded, self.home)
         self.parts.__dict__["registry"] = Registry(self.parts.settings.database)
 
-    def path(self, template: str, foreign: frozenset[str] = frozenset(), missing: bool = False) -> str:
-        """A route's address, with own things but for some."""
+    def path(
+        self, template: str, foreign: frozenset[str] = frozenset(), missing: bool = False, role: str = "admin"
+    ) -> str:
+        """A route's address, with a role's own things but for some."""
         filled = template
         for name in parameters(template):
             kind = name.removesuffix("_id").replace("photo", "reference")
             if name in FOREIGN:
-                value = f"{kind}-own" if name not in foreign else f"{kind}-none" if missing else f"{kind}-foreign"
+                own = f"export-{role}" if kind == "export" else f"{kind}-own"  # an export is one user's
+                value = own if name not in foreign else f"{kind}-none" if missing else f"{kind}-foreign"
             elif name in OTHERS:
                 value = self.values[name]
             else:
@@ -164,11 +184,16 @@ def seed(home: Path, redis_url: str) -> tuple[dict[str, dict[str, str]], dict[st
             )  # fmt: skip
             for blob in (f"faces/{whose}.jpg", f"photos/faces/{whose}.jpg", f"frames/{whose}.jpg", crop.blob or ""):
                 put_picture(parts.blobs, blob)
-            rename_crop(session, alert, crop, f"crop-{whose}")
+            rename_seen(session, alert, crop, whose)
+            put_footage(session, parts.settings.footage_folder, whose, alert.last_seen_at_us)
         headers = {
             role: token_of(session, f"the-{role}", role, watchlists=["watchlist-own"], groups=["group-own"])
             for role in ROLE_SCOPES
         }
+        for role in ROLE_SCOPES:
+            put_export(session, parts, role, session.query(User).filter_by(name=f"the-{role}").one(), "own")
+        token_of(session, "the-stranger", "analyst")
+        put_export(session, parts, "foreign", session.query(User).filter_by(name="the-stranger").one(), "foreign")
         # So that an admin may change the other one.
         user = session.query(User).filter_by(name="the-analyst").one()
         values = {"user_id": user.id, "token_id": "none", "test_id": "none", "letter_id": "none"}
@@ -177,17 +202,72 @@ def seed(home: Path, redis_url: str) -> tuple[dict[str, dict[str, str]], dict[st
     return headers, values
 
 
-def rename_crop(session: Any, alert: Any, crop: StoredCrop, crop_id: str) -> None:
-    """Give an alert's crop a name that tells whose it is."""
-    copy = StoredCrop(
-        id=crop_id, sighting_id=crop.sighting_id, captured_at_us=crop.captured_at_us, quality=crop.quality,
-        box_xyxy=[], landmarks=[], blob=crop.blob,
+def rename_seen(session: Session, alert: Alert, crop: StoredCrop, whose: str) -> None:
+    """Give an alert's sighting and crop names that tell whose they are."""
+    seen = session.get_one(Sighting, crop.sighting_id)
+    put_video(session, whose, seen.started_at_us)
+    named = Sighting(
+        id=f"sighting-{whose}", camera_id=seen.camera_id, camera_group=seen.camera_group, model=seen.model,
+        started_at_us=seen.started_at_us, ended_at_us=seen.ended_at_us, template_sum=b"", best_quality=1,
+        created_at_us=seen.created_at_us,
     )  # fmt: skip
-    session.add(copy)
+    session.add(named)
     session.flush()
-    alert.crop_id = crop_id
+    session.add(
+        StoredCrop(
+            id=f"crop-{whose}", sighting_id=named.id, captured_at_us=crop.captured_at_us, quality=crop.quality,
+            box_xyxy=[0.1, 0.1, 0.2, 0.2], landmarks=[], blob=crop.blob,
+        )
+    )  # fmt: skip
+    session.execute(update(AlertSighting).where(AlertSighting.alert_id == alert.id).values(sighting_id=named.id))
+    session.flush()
+    alert.crop_id = f"crop-{whose}"
     session.flush()
     session.delete(crop)
+    session.flush()
+    session.delete(seen)
+    session.flush()
+
+
+def put_video(session: Session, whose: str, at_us: int) -> None:
+    """A video that was handed in, and is being searched."""
+    session.add(
+        Video(
+            id=f"video-{whose}", camera_id=f"camera-{whose}", sha256=whose, file_name="film.mp4", size=1,
+            started_at_us=at_us, duration_us=1, width=1, height=1, codec="h264", analysed_fps=5, state="running",
+            parts=1, created_by="somebody", created_at_us=at_us,
+        )
+    )  # fmt: skip
+    session.flush()
+
+
+def put_footage(session: Session, folder: Path, whose: str, at_us: int) -> None:
+    """Two segments, one of them around a moment."""
+    for number, segment_id in enumerate((f"segment-{whose}", f"next-{whose}")):
+        begin_us = at_us - 1_000_000 + number * 60_000_000
+        name = f"{segment_id}.mp4"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"film")
+        session.add(
+            Segment(
+                id=segment_id, camera_id=f"camera-{whose}", started_at_us=begin_us, ended_at_us=begin_us + 60_000_000,
+                name=name, codec="h264", size=4,
+            )
+        )  # fmt: skip
+    session.flush()
+
+
+def put_export(session: Session, parts: Parts, name: str, user: User, whose: str) -> None:
+    """An export that is done."""
+    file = PieceWriter(parts.blobs, f"exports/{name}")
+    file.write(b"zip")
+    session.add(
+        Export(
+            id=f"export-{name}", user_id=user.id, created_by=user.name, reason="a test", state="done",
+            moments=[{"sighting": f"sighting-{whose}", "score": 0.6}], blob=file.close(), size=3,
+            created_at_us=now_us(),
+        )
+    )  # fmt: skip
     session.flush()
 
 
@@ -321,6 +401,7 @@ def ask(world: World, method: str, path: str, headers: dict[str, str], body: tup
                 begun.set()
 
         fields = {**headers, "host": "testserver", "content-type": body[1], "sec-fetch-site": "same-origin"}
+        fields["x-reason"] = "a test"
         if method in ("PUT", "PATCH", "DELETE", "POST"):
             fields["if-match"] = "*"
         scope = {
@@ -376,17 +457,17 @@ def test_a_role_does_what_it_may_with_its_own_and_nothing_else(world: World, met
         told = f"{role}: {method} {path}"
         if scope and scope not in ROLE_SCOPES[role]:
             for foreign in (frozenset(), *foreign_sets):
-                answer = ask(world, method, world.path(path, foreign), headers, body)
+                answer = ask(world, method, world.path(path, foreign, role=role), headers, body)
                 assert answer.status == 403, f"{told}: {answer}"
             continue
         for foreign in foreign_sets:
-            answer = ask(world, method, world.path(path, foreign), headers, body)
-            missing = ask(world, method, world.path(path, foreign, missing=True), headers, body)
+            answer = ask(world, method, world.path(path, foreign, role=role), headers, body)
+            missing = ask(world, method, world.path(path, foreign, missing=True, role=role), headers, body)
             assert answer.status == 404, f"{told}, {set(foreign)} foreign: {answer}"
             # Not a word that tells what is foreign from what is not there.
             assert answer.text.replace("-foreign", "-none") == missing.text, told
         if path not in NOTHING_THERE | OF_A_SESSION and not path.startswith(("/api/v1/tokens/", "/account/tokens/")):
-            answer = ask(world, method, world.path(path), headers, body)
+            answer = ask(world, method, world.path(path, role=role), headers, body)
             assert answer.status not in (401, 403, 404, 405, 500), f"{told}: {answer}"
         world.reset()
 

@@ -214,16 +214,12 @@ def test_a_message_that_comes_twice_changes_nothing(workplace: Workplace, again:
     assert workplace.parts.crops.get([one.id for one in crops]) == [None, None]
 
 
-@pytest.mark.parametrize("where", ["before Milvus", "before Redis"])
 def test_a_message_whose_worker_was_killed_halfway_is_completed(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, where: str
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workplace.enrol_man_a(webhooks=["http://127.0.0.1:1/"])
     seen = crop(man_a(workplace.assets)[0])
-    if where == "before Milvus":
-        fail_once(monkeypatch, workplace.parts.vectors, "upsert")
-    else:
-        fail_once(monkeypatch, workplace.parts.crops, "remove")
+    fail_once(monkeypatch, workplace.parts.crops, "remove")
     with pytest.raises(UnavailableError):
         run(workplace, seen)
     before = content(workplace)

@@ -130,6 +130,7 @@ MARKS = {
     "courier": "--queues deliveries,maintenance,retention,exports",
     "search": "lookout serve",
     "ingest": "lookout ingest",
+    "indexer": "lookout indexer",
 }
 
 

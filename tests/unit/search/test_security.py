@@ -148,7 +148,9 @@ def test_the_scope_is_asked_for(client: TestClient, anna: Headers, cookie: Heade
     assert client.post("/api/v1/echo", headers=anna, json=1).json() == {"who": "anna", "body": 1}
     refused = client.post("/api/v1/echo", headers=cookie | OWN, json=1)
     assert refused.status_code == 403
-    assert refused.json()["detail"] == "berta may not confirm and reject alerts; an admin can change that."
+    assert (
+        refused.json()["detail"] == "berta may not confirm and reject alerts, and hold them; an admin can change that."
+    )
     assert client.get("/users", headers=cookie).status_code == 403
 
 

@@ -78,6 +78,7 @@ def test_an_alert_says_all_and_is_unverified(client: TestClient, registry: Regis
     assert alert == {
         "id": "a",
         "verdict": "unverified",
+        "held": None,
         "target": {"id": "t", "name": "person t"},
         "watchlist": {"id": "w", "name": "list w"},
         "camera": "entrance",
