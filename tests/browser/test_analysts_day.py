@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from lookout.faces.assets import AssetCache
 from tests.browser.conftest import faults_of_access
 from tests.browser.test_operators_day import said, show, welcome
+from tests.servers import wait_until
 from tests.system.conftest import Lookout, run_lookout
 
 __all__ = ["run_lookout"]  # a fixture
@@ -115,7 +116,7 @@ def test_an_analysts_day(  # noqa: PLR0915 - a day has many steps
     ana.get_by_role("button", name="Search", exact=True).click()
     crops = ana.locator("[data-visits] li.crop")
     expect(crops.first).to_be_visible(timeout=30_000)
-    visits = ana.locator("[data-visits] .visit h3")
+    visits = ana.locator("[data-visits] .visit:visible h3")
     assert {text.split(",")[0] for text in visits.all_inner_texts()} == {"hall", "gate"}
     for camera in ("hall", "gate"):
         expect(visits.filter(has_text=camera).first).to_be_visible()
@@ -131,8 +132,8 @@ def test_an_analysts_day(  # noqa: PLR0915 - a day has many steps
     ana.locator(".visit", has_text="gate").locator("button.open").first.click()
     dialog = ana.locator("dialog#moment")
     expect(dialog).to_be_visible()
-    shows = "v => v && v.readyState >= 2 && v.videoWidth > 0 && v.currentTime > 2.9"
-    ana.wait_for_function(f"({shows})(document.querySelector('dialog video'))", timeout=10_000)
+    shows = "v => v.readyState >= 2 && v.videoWidth > 0 && v.currentTime > 2.9"
+    wait_until(lambda: ana.locator("dialog video").evaluate(shows), 10, "playing the moment")
     began, ended = FILES["gate"][2] or (0, 0)
     at = ana.evaluate("document.querySelector('dialog video').currentTime")
     assert began - 1 <= at <= ended + 1
