@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ingest.activity import Activity
 from ingest.bestshot import BestShot, Choice
-from ingest.masks import Masks
 from ingest.motion import HEIGHT, WIDTH, MotionGate
 from ingest.pixels import pixels_of
 from ingest.snapshot import Box, Snapshot
@@ -23,6 +22,7 @@ from lookout.clock import now_us
 from lookout.faces.detector import Detection, YuNet
 from lookout.faces.geometry import expand_box, iou_matrix
 from lookout.faces.quality import assess
+from lookout.masks import Masks
 from lookout.messages import Crop, crop_id, frame_id, track_id
 from lookout.metrics import FACES_DETECTED, FRAMES_ANALYSED, FRAMES_SKIPPED
 from lookout.stores.cameras import CameraPicture, SeenFace

@@ -7,10 +7,10 @@ import logging
 import threading
 import time
 
-from ingest.masks import Masks
 from ingest.snapshot import Snapshot
 from ingest.source import Frame, read_frames
 from lookout.errors import CameraError, SealError, UnavailableError
+from lookout.masks import Masks
 from lookout.stores.cameras import CameraBoard, CameraTest, TestResult
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from ingest.masks import Masks
 from ingest.pixels import pixels_of
+from lookout.masks import Masks
 
 #: A face of 40 px in a 1080p frame is still 20 px wide.
 WIDTH = 960

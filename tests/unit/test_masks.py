@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from ingest.activity import Activity
 from ingest.analysis import Analysis
-from ingest.masks import Masks
 from ingest.motion import HEIGHT, WIDTH, MotionGate
 from ingest.pixels import pixels_of
 from ingest.source import Frame
 from lookout.camera_settings import Camera, Polygon
 from lookout.faces.assets import AssetCache
 from lookout.faces.detector import YuNet
+from lookout.masks import Masks
 from lookout.messages import Crop
 
 BEGAN_US = 1_800_000_000_000_000
