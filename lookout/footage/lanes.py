@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from lookout.accounts.rights import Identity
@@ -68,12 +68,12 @@ def lanes(session: Session, who: Identity, since_us: int, until_us: int, camera_
     return sorted(made, key=lambda lane: (lane.camera_name.lower(), lane.camera_id))
 
 
-def has_footage(session: Session, who: Identity) -> bool:
-    """Whether there is any that `who` may see."""
-    query = select(Segment.id).outerjoin(CameraRow, CameraRow.id == Segment.camera_id)
+def newest_footage_us(session: Session, who: Identity) -> int | None:
+    """When the newest that `who` may see begins; None if there is none."""
+    query = select(func.max(Segment.started_at_us)).outerjoin(CameraRow, CameraRow.id == Segment.camera_id)
     if who.camera_groups is not None:
         query = query.where(CameraRow.camera_group.in_(who.camera_groups))
-    return session.scalar(query.limit(1)) is not None
+    return session.scalar(query)
 
 
 def _joined(segments: Iterable[tuple[Segment, str | None]]) -> tuple[Span, ...]:

@@ -13,7 +13,7 @@ from lookout.accounts.rights import Identity
 from lookout.cameras import list_cameras
 from lookout.clock import isoformat
 from lookout.errors import BadInputError, NotFoundError, RefusedError
-from lookout.footage.lanes import has_footage
+from lookout.footage.lanes import newest_footage_us
 from lookout.footage.playing import best_crop
 from lookout.sightings.records import get_sighting
 from lookout.stores.registry.tables import CameraRow, Sighting, StoredCrop, Video
@@ -36,9 +36,10 @@ def browse(
     """What was recorded on a day; with a camera and a time, it plays from there."""
     with parts.registry.reading() as session:
         cameras = list_cameras(session, groups=who.camera_groups)
-        empty = not has_footage(session, who)
-    moment = {"camera": camera, "at": _checked(at), "video": video}
-    return pages.page(request, "footage/browse.html", cameras=cameras, empty=empty, moment=moment)
+        newest_us = newest_footage_us(session, who)
+    newest = "" if newest_us is None else isoformat(newest_us)
+    moment = {"camera": camera, "at": _checked(at), "video": video, "newest": newest}
+    return pages.page(request, "footage/browse.html", cameras=cameras, moment=moment)
 
 
 @router.get("/sightings/{sighting_id}/play")

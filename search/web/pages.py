@@ -35,6 +35,7 @@ def _environment(language: str) -> Environment:
     made.install_gettext_translations(texts, newstyle=True)  # type: ignore[attr-defined]
     made.filters["time"] = _time
     made.filters["day"] = lambda at_us: to_datetime(at_us).date().isoformat()
+    made.filters["iso"] = isoformat
     made.filters["score"] = lambda score: f"{score:.2f}"
     return made
 

@@ -99,6 +99,14 @@ def test_an_analysts_day(  # noqa: PLR0915 - a day has many steps
     for file, _, _ in FILES.values():
         expect(ana.get_by_text(file).first).to_be_visible()
 
+    ana.get_by_role("link", name="Play noface_face.mov").click()
+    expect(ana.locator("[data-playing]")).to_contain_text("gate")
+    wait_until(lambda: ana.locator("video").evaluate("v => v.readyState >= 2"), 10, "playing the video")
+    # The day with the newest footage, as there is none of today.
+    show(ana, f"{base}/footage", faults)
+    expect(ana.get_by_label("Day")).to_have_value(DAY)
+    expect(ana.locator("[data-playing]")).to_be_hidden()
+
     # By the command: man A on the two right cameras at the right seconds, and woman B nowhere.
     answer = lookout(system, "search", str(man_a), "--reason", REASON)
     assert {one["camera"] for one in answer["results"]} == {"hall", "gate"}

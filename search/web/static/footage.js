@@ -31,7 +31,7 @@ function browse() {
     },
   });
 
-  const begin = wanted.at ? new Date(wanted.at) : new Date();
+  const begin = new Date(wanted.at || wanted.newest);
   day.value = new Date(begin - begin.getTimezoneOffset() * 60000).toISOString().slice(0, 10);
   if ([...camera.options].some((one) => one.value === wanted.camera)) camera.value = wanted.camera;
 
