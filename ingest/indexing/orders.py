@@ -26,7 +26,7 @@ class Scanned(msgspec.Struct, frozen=True, kw_only=True, tag="scanned"):
         keys_us: times since the first frame at which decoding can begin, at least a second apart.
         jumps_at_s: where its clock jumps; from there on, times go on from what was before.
         created_us: when it says it was recorded; None: it does not.
-        playable: whether browsers play its video as it is, in an MP4.
+        playable: whether browsers play its video as it is, in an MP4, and upright.
     """
 
     codec: str

@@ -94,6 +94,8 @@ class _Scan:
         first_us = self._first_us or 0 if timed else 0
         codec, picture = self._stream.codec_context.name, self._picture
         turned = picture.rotation % 180 != 0
+        # What is turned is encoded upright: boxes in the player, and exports, need not know of it.
+        plays = picture.rotation % 360 == 0 and picture.format.name in _PLAYABLE.get(codec, ())
         keys = [max(0, at_us - first_us) for at_us in self._keys]
         return Scanned(
             codec=codec,
@@ -106,7 +108,7 @@ class _Scan:
             keys_us=keys if timed else [],
             jumps_at_s=[round((at_us - first_us) / 1e6, 3) for at_us in self._jumps],
             created_us=_created_us(self._container.metadata.get("creation_time", "")),
-            playable=timed and self._all_pts and picture.format.name in _PLAYABLE.get(codec, ()),
+            playable=timed and self._all_pts and plays,
         )
 
 
