@@ -17,7 +17,7 @@ import numpy as np
 
 from lookout.faces.models import asset_cache, load_detector, load_embedder
 from lookout.settings import Settings
-from tests.bench import enrolment, indexing, lists, retention, wall
+from tests.bench import enrolment, indexing, lists, retention, search, wall
 
 DEMO_SECONDS = 60
 
@@ -52,9 +52,10 @@ def operators() -> Iterator[tuple[str, str]]:
 
 
 def analysts() -> Iterator[tuple[str, str]]:
-    """What analysts wait for: files that are indexed."""
-    for name, figure in indexing.measure().items():
-        yield name, f"{figure:.1f}"
+    """What analysts wait for: files that are indexed, and searches."""
+    for measure in (indexing.measure, search.measure):
+        for name, figure in measure().items():
+            yield name, f"{figure:.1f}"
 
 
 def demo() -> Iterator[tuple[str, str]]:
