@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 from sqlalchemy import select
@@ -26,9 +25,6 @@ from lookout.stores.registry.tables import Video
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-#: What no video names and nobody has written to for this long is of an upload that broke off.
-LEFTOVER_S = 600.0
-TIDY_EVERY_S = 600.0
 #: A file in `<home>/run` that is touched this often while the process lives: it listens on no port.
 SIGN_OF_LIFE, SIGN_EVERY_S = "indexer", 5.0
 
@@ -61,16 +57,12 @@ class Service:
     def __init__(self, settings: Settings, registry: Registry, workers: int, stop: threading.Event) -> None:
         self._settings, self._registry, self._workers, self._stop = settings, registry, workers, stop
         self._redis = connect(settings)
-        self._tidied_at = -TIDY_EVERY_S
 
     def run(self) -> None:
         """Work until told to stop."""
         while not self._stop.is_set():
             try:
                 self.work()
-                if time.monotonic() - self._tidied_at >= TIDY_EVERY_S:
-                    self.tidy()
-                    self._tidied_at = time.monotonic()
             except LookoutError as error:
                 log.warning("videos wait: %s", error)
             self._stop.wait(POLL_S)
@@ -96,16 +88,6 @@ class Service:
                     self._take(indexer, video)
         finally:
             children.close()
-
-    def tidy(self) -> None:
-        """Remove what is left of uploads that broke off."""
-        with self._registry.reading() as session:
-            named = set(session.scalars(select(Video.upload).where(Video.upload.is_not(None))))
-        for path in self._settings.uploads_folder.glob("*"):
-            with contextlib.suppress(FileNotFoundError):
-                if path.name not in named and time.time() - path.stat().st_mtime > LEFTOVER_S:
-                    log.info("removing %s, of an upload that broke off", path.name)
-                    path.unlink()
 
     def _take(self, indexer: Indexer, video: Video) -> None:
         path = self._settings.uploads_folder / (video.upload or "")

@@ -529,7 +529,7 @@ def test_exports_go_after_seven_days(place: Workplace) -> None:
     assert ids(place.rows(Export)) == ["young"]
 
 
-def test_uploads_that_no_video_waits_for_go_after_a_day(place: Workplace) -> None:
+def test_uploads_that_no_video_waits_for_go_after_an_hour(place: Workplace) -> None:
     folder = place.settings.uploads_folder
     folder.mkdir(parents=True)
     put_video(place, "waits", "cam", finished=None, state="waiting", upload="waits.mp4")
@@ -537,7 +537,7 @@ def test_uploads_that_no_video_waits_for_go_after_a_day(place: Workplace) -> Non
     for name in ("waits.mp4", "done.mp4", "nobodys.part", "new.part"):
         (folder / name).touch()
         if name != "new.part":
-            os.utime(folder / name, (time.time() - 2 * 86400,) * 2)
+            os.utime(folder / name, (time.time() - 2 * 3600,) * 2)
     sweep(place)
     assert files(folder) == ["new.part", "waits.mp4"]
 

@@ -16,8 +16,8 @@ from workers.parts import Parts
 from workers.sweeps.sightings import HOUR_US
 from workers.sweeps.turn import Turn
 
-#: An upload may take hours, and then waits for its turn.
-UPLOAD_S = 24 * 3600
+#: What nobody has written to for this long is of an upload that broke off.
+UPLOAD_S = 3600
 BATCH = 100
 
 
