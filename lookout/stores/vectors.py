@@ -37,7 +37,7 @@ MOST_HITS = 16_384
 #: Of the graph that real Milvus searches sightings by: neighbours a node, and how widely it looks while it is built
 #: and while it is searched. docs/architecture.md, "Index of sightings", has the measurements.
 HNSW = {"M": 32, "efConstruction": 200}
-HNSW_EF = 256
+HNSW_EF = 1536
 GRPC_OPTIONS = {
     # Without the pool that channels share, gRPC would wait up to two minutes after Milvus has come back.
     "grpc.use_local_subchannel_pool": 1,
