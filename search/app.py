@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 
 from lookout.health import check_parts
 from lookout.metrics import QueueCollector
-from search import problems
+from search import live, problems
 from search.api import (
     alerts,
     audit,
@@ -104,8 +104,16 @@ API = (
 
 def create_app(parts: Parts) -> FastAPI:
     """The service on its parts."""
-    app = FastAPI(title="Lookout", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title="Lookout",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=live.lifespan,
+    )
     app.state.parts = parts
+    app.state.hub = live.Hub(parts.registry)
     problems.install(app)
     app.add_middleware(Gate)
     metrics = CollectorRegistry()

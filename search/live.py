@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 import anyio
-from fastapi import Header, Query, Request
+from fastapi import FastAPI, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.concurrency import run_in_threadpool
@@ -25,7 +25,6 @@ from lookout.accounts.rights import Identity
 from lookout.alerts.wall import Happened, events_after, knows_all_after, newest_event
 from lookout.errors import UnavailableError
 from lookout.stores.registry import Registry
-from search.parts import parts_of
 from search.security import identify
 
 log = logging.getLogger(__name__)
@@ -115,6 +114,12 @@ class Hub:
         finally:
             self._listeners.discard(listener)
 
+    async def close(self) -> None:
+        """Let go of all listeners and wait until nothing is read from SQL any more."""
+        self._listeners.clear()
+        if self._reader is not None:
+            await self._reader
+
     async def _read(self) -> None:
         while self._listeners:
             try:
@@ -144,12 +149,16 @@ class Hub:
         return happened
 
 
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """When the service stops, its hub stops first."""
+    yield
+    await app.state.hub.close()
+
+
 def hub_of(request: Request) -> Hub:
-    """The hub of this process, made at its first use."""
-    state = request.app.state
-    if not hasattr(state, "hub"):
-        state.hub = Hub(parts_of(request).registry)
-    hub: Hub = state.hub
+    """The hub of this process."""
+    hub: Hub = request.app.state.hub
     return hub
 
 

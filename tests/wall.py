@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import uvicorn
 from sqlalchemy.orm import Session
+from sse_starlette.sse import AppStatus
 
 from deploy.local.parts import free_ports
 from lookout.accounts.rights import ROLE_SCOPES
@@ -53,8 +54,9 @@ def parts_on(registry: Registry, home: Path, **settings: Any) -> Parts:
 def serve(parts: Parts, port: int | None = None) -> Iterator[str]:
     """The service on Uvicorn in a thread; yields its URL."""
     port = port or free_ports(1)[0]
+    # So long that nothing is cut off: streams end by themselves, and what they read from SQL ends with them.
     config = uvicorn.Config(
-        create_app(parts), port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1
+        create_app(parts), port=port, log_config=None, access_log=False, timeout_graceful_shutdown=10
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -63,8 +65,11 @@ def serve(parts: Parts, port: int | None = None) -> Iterator[str]:
         wait_until(lambda: server.started, what="service ready")
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = True
-        thread.join(10)
+        # As a signal does, of which a server in a thread hears nothing.
+        AppStatus.should_exit = server.should_exit = True
+        thread.join(15)
+        AppStatus.should_exit = False
+        assert not thread.is_alive(), "the service did not end"
 
 
 def token_of(
