@@ -19,7 +19,7 @@ from ingest.source import Frame
 from ingest.tracker import Track, Tracker
 from lookout.camera_settings import Camera
 from lookout.clock import now_us
-from lookout.faces.detector import Detection, YuNet
+from lookout.faces.detector import Detection, Detector
 from lookout.faces.geometry import expand_box, iou_matrix
 from lookout.faces.quality import assess
 from lookout.masks import Masks
@@ -76,7 +76,7 @@ class Analysis:
     def __init__(
         self,
         camera: Camera,
-        detector: YuNet,
+        detector: Detector,
         publish: Publish,
         activity: Activity,
         *,
@@ -180,7 +180,7 @@ class Analysis:
         for track in tracks:
             shots = self._shots.setdefault(track.number, BestShot())
             quality = assess(luma, track.detection)
-            if quality.usable:
+            if quality.usable or (quality.kept and track.number not in self._crops):
                 choice = shots.choose(quality.value, at_us)
                 if choice is not Choice.DISCARD:
                     if bgr is None:

@@ -1,5 +1,7 @@
 """Which pictures of a track are worth a worker's time: the first at once, a clearly better one, its best at the end.
 
+Of a track without a usable picture the best of the others comes at the end: it was there, and nobody is alerted.
+
 While a track lasts its best picture since the last one is sent now and then, so that an alert does not fall silent
 while the person still stands there.
 """
@@ -9,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
+
+from lookout.faces.quality import USABLE
 
 #: By how much quality must rise to be clearly better, 0..1.
 CLEARLY_BETTER = 0.15
@@ -42,9 +46,11 @@ class BestShot(Generic[Shot]):
     _published_at_us: int = 0
 
     def choose(self, quality: float, at_us: int) -> Choice:
-        """Judge a usable picture by its quality; on KEEP and PUBLISH the caller says `keep` or `published`."""
-        if self._published_quality is None:
+        """Judge a picture by its quality; on KEEP and PUBLISH the caller says `keep` or `published`."""
+        if self._published_quality is None and quality >= USABLE:
             return Choice.PUBLISH
+        if self._published_quality is None:
+            return Choice.KEEP if quality > self._kept_quality else Choice.DISCARD
         waited_us = at_us - self._published_at_us
         if waited_us >= MIN_GAP_US and quality >= self._published_quality + CLEARLY_BETTER:
             return Choice.PUBLISH
@@ -52,7 +58,8 @@ class BestShot(Generic[Shot]):
 
     def is_due(self, at_us: int) -> bool:
         """Whether the kept picture should be sent now because the last one was long ago."""
-        return self.kept is not None and at_us - self._published_at_us >= REFRESH_US
+        published = self._published_quality is not None
+        return published and self.kept is not None and at_us - self._published_at_us >= REFRESH_US
 
     def keep(self, shot: Shot, quality: float) -> None:
         """Remember a picture as the best since the last publication."""

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     )
 
     detector: str = "yunet"
-    embedder: str = "mobilefacenet-192"
+    embedder: str = "fusion-320"
     inference_threads: int = Field(default=1, ge=1)
     inference_device: str = "CPU"
 

@@ -16,9 +16,9 @@ from deploy.local.clips import prepare_clips
 from lookout.audit import SYSTEM
 from lookout.cameras import create_camera, make_camera
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import YuNet
-from lookout.faces.embedder import Embedder
 from lookout.faces.geometry import expand_box
+from lookout.faces.models import open_embedder
+from lookout.faces.yunet import YuNet
 from lookout.footage.folder import FootageFolder, Piece
 from lookout.footage.segments import register_new
 from lookout.messages import crop_id, segment_id, track_id
@@ -52,7 +52,7 @@ def appearances(assets: AssetCache, clip: str) -> tuple[Appearance, ...]:
     """Who appears in a camera-like clip (`entrance`: man A, `lobby`: woman B)."""
     detector, embedder = (
         YuNet(assets.model("yunet")),
-        Embedder(assets.model(MODEL), assets.manifest.embedder(MODEL).contract),
+        open_embedder(assets, MODEL),
     )
     runs: list[list[tuple[float, list[float], list[list[float]], bytes, np.ndarray]]] = []
     last_s = -10.0

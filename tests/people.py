@@ -12,17 +12,18 @@ import numpy as np
 
 from lookout.clock import now_us
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import YuNet
-from lookout.faces.embedder import Embedder
 from lookout.faces.geometry import expand_box
+from lookout.faces.models import open_embedder, template_model
+from lookout.faces.yunet import YuNet
 from lookout.messages import Crop, crop_id, track_id
 from lookout.sealing import Keyring
+from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Target, Watchlist, Webhook, new_id
-from lookout.targets import Model, Photo, add_target, read_photos
+from lookout.targets import Photo, add_target, read_photos
 
-MODEL = "mobilefacenet-192"
+MODEL = "fusion-320"
 #: Base64 of 24 bytes, as the Standard Webhooks specification asks for.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 #: Watched where nothing else is said.
@@ -52,8 +53,7 @@ def woman_b(assets: AssetCache) -> list[Face]:
 
 @cache
 def _photo_of_man_a(assets: AssetCache) -> Photo:
-    manifest = assets.manifest
-    embedder = Embedder(assets.model(MODEL), manifest.embedder(MODEL).contract)
+    embedder = open_embedder(assets, MODEL)
     (photo,) = read_photos([assets.media("single_face.jpg")], YuNet(assets.model("yunet")), embedder)
     return photo
 
@@ -97,7 +97,7 @@ def enrol_man_a(
     *,
     watchlist: str = "wanted",
     camera_groups: Sequence[str] = (),
-    thresholds: tuple[float | None, float | None] = (None, None),
+    strangers: tuple[int, int] = (500, 10_000),
     webhooks: Sequence[str] = (),
 ) -> Target:
     """Put man A on a new watchlist in the registry; Milvus learns of him by `update_index`."""
@@ -107,8 +107,8 @@ def enrol_man_a(
             name=watchlist,
             purpose="test",
             legal_basis="test",
-            possible_threshold=thresholds[0],
-            likely_threshold=thresholds[1],
+            possible_strangers=strangers[0],
+            likely_strangers=strangers[1],
             camera_groups=list(camera_groups),
             created_at_us=now_us(),
         )
@@ -119,7 +119,7 @@ def enrol_man_a(
             secret = keyring.seal(SECRET.encode(), f"webhooks/{webhook_id}")
             session.add(Webhook(id=webhook_id, watchlist_id=row.id, url=url, secret=secret, created_at_us=now_us()))
     photos = [_photo_of_man_a(assets)]
-    model = Model(MODEL, assets.manifest.embedder(MODEL).contract)
+    model = template_model(Settings(embedder=MODEL))
     return add_target(registry, blobs, keyring, watchlist=watchlist, name="man A", photos=photos, model=model)
 
 

@@ -23,14 +23,14 @@ from deploy.local.parts import free_ports, listens
 from deploy.local.supervisor import Child
 from deploy.local.system import TICK_S, LocalSystem, only_one, until_signalled
 from lookout.clock import now_us
-from lookout.faces.models import asset_cache, embedder_contract, load_detector, load_embedder
+from lookout.faces.models import asset_cache, load_detector, load_embedder, template_model
 from lookout.logging import configure_logging
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Watchlist
-from lookout.targets import Model, add_target, read_photos
+from lookout.targets import add_target, read_photos
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ def _enrol(settings: Settings, registry: Registry) -> None:
         )
     people: list[tuple[str, str, int | None]] = [(WANTED, "single_face.jpg", None)]
     people += [(f"Person {number}", "multi_face.jpg", number) for number in range(1, OTHERS + 1)]
-    model = Model(settings.embedder, embedder_contract(settings))
+    model = template_model(settings)
     for name, photo, face in people:
         photos = read_photos([assets.media(photo)], detector, embedder, face=face)
         add_target(registry, blobs, ring, watchlist=WATCHLIST, name=name, photos=photos, model=model)

@@ -96,9 +96,13 @@ class LocalSystem:
         Raises:
             LookoutError: a part does not become ready; everything is stopped again.
         """
+        # It brings OpenVINO, which the commands beside this one should not wait for.
+        from lookout.faces.quantised import prepare
+
         keyring(self.settings)  # said here once, not by each service, if it is missing
         assets = asset_cache(self.settings)
-        assets.fetch([self.settings.detector, self.settings.embedder, "htmx.min.js"])
+        assets.fetch([self.settings.detector, "htmx.min.js"])
+        prepare(assets, self.settings.embedder)
         cameras = load_cameras(self._cameras) if self._cameras is not None else []
         registry = Registry(self.settings.database)
         registry.migrate()

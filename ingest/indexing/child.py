@@ -20,7 +20,7 @@ from ingest.indexing.orders import Order, PartOrder, Progress, Refused, Report, 
 from ingest.indexing.scanning import scan
 from ingest.indexing.searching import search_part
 from lookout.errors import BadInputError, UnavailableError
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detector
 from lookout.faces.models import load_detector
 from lookout.footage.folder import FootageFolder
 from lookout.logging import configure_logging
@@ -40,7 +40,7 @@ class Child:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._detector: YuNet | None = None
+        self._detector: Detector | None = None
 
     def do(self, order: Order) -> Report:
         """Do what an order says."""

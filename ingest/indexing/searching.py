@@ -20,7 +20,7 @@ from ingest.indexing.orders import PartDone, PartOrder, Scanned
 from ingest.indexing.segments import Footage, NoFootage, footage
 from ingest.indexing.upright import Upright
 from ingest.source import Frame
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detector
 from lookout.footage.folder import FootageFolder, Piece
 
 #: Crops wait for workers for this long: a day.
@@ -47,7 +47,7 @@ class _Broken:
 
 
 def search_part(
-    order: PartOrder, detector: YuNet, handing: Handing, folder: FootageFolder, told: Callable[[int], None]
+    order: PartOrder, detector: Detector, handing: Handing, folder: FootageFolder, told: Callable[[int], None]
 ) -> PartDone:
     """Search a part; when this returns, its crops are in Redis and its footage is finished.
 

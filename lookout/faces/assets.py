@@ -2,7 +2,7 @@
 
 Layout below the cache's root::
 
-    models/<name>/<start of the weights' hash>-<revision>/model.xml, model.bin, record.json
+    models/<name>/<start of the weights' hashes>-<revision>/model.xml, model.bin, record.json
     media/<name>
     tools/                     npm, where the machine has none
 """
@@ -32,7 +32,8 @@ Progress = Callable[[str, str], None]
 #: Raise it when a converter's outcome changes: models are then made anew.
 CONVERTERS_REVISION = 1
 
-_MODEL_FILES = ("model.xml", "model.bin")
+#: What a model lies in.
+MODEL_FILES = ("model.xml", "model.bin")
 _RECORD = "record.json"
 _WORK = ".work-"
 _ABSENT = "is not there"
@@ -81,7 +82,7 @@ class AssetCache:
         """Make sure that assets are here and sound; one download serves all that lies in the same archive.
 
         Args:
-            names: which; all of the manifest if none is named.
+            names: which, a fusion standing for its parts; all of the manifest if none is named.
             progress: called as work goes on.
 
         Returns:
@@ -91,7 +92,8 @@ class AssetCache:
             NotFoundError: the manifest has no such asset; nothing was fetched.
             AssetError: as for `model`.
         """
-        wanted = {name: self._place(name) for name in list(names) or self.manifest.assets}
+        named = list(names) or list(self.manifest.assets)
+        wanted = {file: self._place(file) for name in named for file in self.manifest.files_of(name)}
         for name in wanted:
             if fault := self._fault(name):
                 self._mend(name, fault, progress)
@@ -105,8 +107,9 @@ class AssetCache:
             case Media():
                 return self.root / "media" / name
             case _:
-                folder = f"{asset.sha256[:12]}-{CONVERTERS_REVISION}"
-                return self.root / "models" / name / folder / _MODEL_FILES[0]
+                hashes = "-".join(sha256[:12] for sha256 in _members(asset).values())
+                folder = f"{hashes}-{CONVERTERS_REVISION}"
+                return self.root / "models" / name / folder / MODEL_FILES[0]
 
     def _fault(self, name: str) -> str:
         """What is wrong with an asset as it lies here; empty if it is sound."""
@@ -118,7 +121,7 @@ class AssetCache:
                 case Media():
                     return _hash_fault(asset.sha256, place)
                 case _:
-                    return _model_fault(place.parent)
+                    return model_fault(place.parent)
         except OSError as error:
             return f"cannot be read: {error}"
 
@@ -129,7 +132,7 @@ class AssetCache:
                 f"The embedder {name} cannot be used: {asset.file} {fault}. Put the right file there, or, "
                 "if you changed it on purpose, write its SHA-256 into the models.toml that names it."
             )
-        with self._locked() as work:
+        with self.workshop() as work:
             if not self._fault(name):
                 return  # another process was faster
             archive = self.manifest.archives[asset.archive]
@@ -140,33 +143,32 @@ class AssetCache:
                     if fault != _ABSENT:
                         log.warning("%s in the cache is damaged: %s; making it anew", found, fault)
                     progress(found, "unpacking" if isinstance(packed, Media) else "converting")
-                    content = fetch.read_member(file, packed.member, packed.sha256)
-                    self._put(found, packed, content, work)
+                    self._put(found, packed, file, work)
 
-    def _put(self, name: str, asset: Detector | Embedder | Media, content: bytes, work: Path) -> None:
+    def _put(self, name: str, asset: Detector | Embedder | Media, archive: Path, work: Path) -> None:
         """Make an asset of what the archive holds, and move it into its place as a whole."""
-        raw = work / PurePosixPath(asset.member).name
-        raw.write_bytes(content)
+        raw = [work / PurePosixPath(member).name for member in _members(asset)]
+        for file, (member, sha256) in zip(raw, _members(asset).items(), strict=True):
+            file.write_bytes(fetch.read_member(archive, member, sha256))
         place = self._place(name)
         if isinstance(asset, Media):
             place.parent.mkdir(parents=True, exist_ok=True)
-            raw.replace(place)
+            raw[0].replace(place)
             return
         # OpenVINO takes a third of a second to import: only who converts should wait for it.
         from lookout.faces.convert import convert
 
         made = work / name
         made.mkdir()
-        convert(asset.converter, raw, made / _MODEL_FILES[0])
-        record = {file: _sha256(made / file) for file in _MODEL_FILES}
-        (made / _RECORD).write_bytes(msgspec.json.encode(record))
+        convert(asset.converter, raw, made / MODEL_FILES[0])
+        write_record(made)
         place.parent.parent.mkdir(parents=True, exist_ok=True)
         if place.parent.exists():
             place.parent.rename(work / f"{name}.damaged")
         made.rename(place.parent)
 
     @contextmanager
-    def _locked(self) -> Iterator[Path]:
+    def workshop(self) -> Iterator[Path]:
         """A folder to work in, on the cache's file system, for one process at a time."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -183,14 +185,27 @@ class AssetCache:
             ) from error
 
 
-def _model_fault(folder: Path) -> str:
+def _members(asset: Detector | Embedder | Media) -> dict[str, str]:
+    """The files of its archive that an asset is made of, with their SHA-256."""
+    further = asset.further if isinstance(asset, Detector) else ()
+    return {asset.member: asset.sha256} | {file.member: file.sha256 for file in further}
+
+
+def write_record(folder: Path) -> None:
+    """Note the hashes of a model's files beside them."""
+    record = {file: _sha256(folder / file) for file in MODEL_FILES}
+    (folder / _RECORD).write_bytes(msgspec.json.encode(record))
+
+
+def model_fault(folder: Path) -> str:
+    """What is wrong with a model's files, going by their record; empty if they are sound."""
     if not folder.exists():
         return _ABSENT
     try:
         record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=dict[str, str])
     except msgspec.MsgspecError as error:
         return f"{_RECORD} does not hold: {error}"
-    for file in _MODEL_FILES:
+    for file in MODEL_FILES:
         if fault := _hash_fault(record.get(file, "recorded"), folder / file):
             return f"{file} {fault}"
     return ""

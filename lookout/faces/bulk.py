@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from lookout.errors import PhotoError
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detector
 from lookout.faces.embedder import Embedder
 from lookout.faces.enrolment import Examination, Glance, complete, glance
 from lookout.faces.photos import decode_photo
@@ -27,7 +27,7 @@ class ExaminedPhoto:
 
 
 def examine_many(
-    photos: Iterable[tuple[str, Callable[[], bytes]]], detector: YuNet, embedder: Embedder, *, threads: int = 2
+    photos: Iterable[tuple[str, Callable[[], bytes]]], detector: Detector, embedder: Embedder, *, threads: int = 2
 ) -> Iterator[ExaminedPhoto]:
     """Examine photos as `examine` does, faster. A bad photo stops no other: its examination carries the error.
 
@@ -59,7 +59,7 @@ def examine_many(
         pool.shutdown(cancel_futures=True)
 
 
-def _glance(name: str, read: Callable[[], bytes], detector: YuNet, embedder: Embedder) -> tuple[bytes, Glance]:
+def _glance(name: str, read: Callable[[], bytes], detector: Detector, embedder: Embedder) -> tuple[bytes, Glance]:
     data = b""
     try:
         data = read()

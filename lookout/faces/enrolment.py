@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookout.errors import PhotoError
-from lookout.faces.detector import Detection, YuNet
-from lookout.faces.embedder import Embedder
+from lookout.faces.detector import Detection, Detector
+from lookout.faces.embedder import AlignedFace, Embedder
 from lookout.faces.geometry import Floats
 from lookout.faces.quality import Quality, assess
 from lookout.faces.remedies import MIN_WIDTH_PX, REMEDIES, remedies
@@ -139,16 +139,16 @@ class Glance:
 
     Attributes:
         examination: all faces, none with a template.
-        aligned: the accepted faces as the embedder takes them, BGR `(S, S, 3)`, from left to right.
+        aligned: the accepted faces as the embedder takes them, from left to right.
     """
 
     examination: Examination
-    aligned: tuple[NDArray[np.uint8], ...] = ()
+    aligned: tuple[AlignedFace, ...] = ()
 
 
-def glance(bgr: NDArray[np.uint8], name: str, detector: YuNet, embedder: Embedder) -> Glance:
+def glance(bgr: NDArray[np.uint8], name: str, detector: Detector, embedder: Embedder) -> Glance:
     """Find and judge the faces of a decoded photo, BGR `(H, W, 3)`. Any thread may do so: nothing is embedded."""
-    faces = tuple(_judge(bgr, detection) for detection in _find(bgr, detector))
+    faces = tuple(_judge(bgr, detection) for detection in find_faces(bgr, detector))
     aligned = tuple(embedder.align(bgr, face.detection.landmarks) for face in faces if face.accepted)
     return Glance(Examination(name, (bgr.shape[1], bgr.shape[0]), faces), aligned)
 
@@ -167,7 +167,7 @@ def complete(glances: Sequence[Glance], embedder: Embedder) -> list[Examination]
     ]
 
 
-def examine(bgr: NDArray[np.uint8], name: str, detector: YuNet, embedder: Embedder) -> Examination:
+def examine(bgr: NDArray[np.uint8], name: str, detector: Detector, embedder: Embedder) -> Examination:
     """Find, judge and embed all faces of a decoded photo, BGR `(H, W, 3)`. It refuses nothing: the result says why.
 
     Args:
@@ -180,7 +180,7 @@ def examine(bgr: NDArray[np.uint8], name: str, detector: YuNet, embedder: Embedd
 
 
 def enrol_photo(
-    bgr: NDArray[np.uint8], name: str, detector: YuNet, embedder: Embedder, *, face: int | None = None
+    bgr: NDArray[np.uint8], name: str, detector: Detector, embedder: Embedder, *, face: int | None = None
 ) -> EnrolledFace:
     """Turn a decoded photo, BGR `(H, W, 3)`, into a reference.
 
@@ -204,13 +204,16 @@ def enrol_photo(
 
 def _judge(bgr: NDArray[np.uint8], detection: Detection) -> ExaminedFace:
     quality = assess(bgr, detection)
+    return ExaminedFace(detection, quality, refusals(quality, detection.width_px))
+
+
+def refusals(quality: Quality, width_px: float) -> tuple[str, ...]:
+    """Why a face cannot be a reference; empty if it can."""
     reasons = quality.reasons
-    if detection.width_px < MIN_WIDTH_PX and "small" not in reasons:
-        reasons = ("small", *reasons)
-    return ExaminedFace(detection, quality, reasons)
+    return ("small", *reasons) if width_px < MIN_WIDTH_PX and "small" not in reasons else reasons
 
 
-def _find(bgr: NDArray[np.uint8], detector: YuNet) -> list[Detection]:
+def find_faces(bgr: NDArray[np.uint8], detector: Detector) -> list[Detection]:
     """Faces from left to right, without those below a fifth of the widest: passers-by in a portrait's background."""
     seen = detector.detect_scaled(bgr, OVERVIEW_PX)
     reduced = min(1.0, OVERVIEW_PX / max(1, *bgr.shape[:2]))

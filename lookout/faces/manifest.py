@@ -17,12 +17,13 @@ Lookout's own are in `manifest.toml` beside this file. Users add embedders in a 
     mean = 127.5
     scale = 127.5
     dimension = 512
+
+    [models.arcface.calibration]
     operating_points = { 1e-3 = 0.30, 1e-4 = 0.36 }
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -35,13 +36,13 @@ import msgspec
 from msgspec import Meta
 
 from lookout.errors import BadInputError, NotFoundError
+from lookout.faces.calibration import Calibration
 
 _T = TypeVar("_T")
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Text = Annotated[str, Meta(min_length=1)]
-Rate = Annotated[float, Meta(gt=0, lt=1)]
-Cosine = Annotated[float, Meta(ge=-1, le=1)]
+Weight = Annotated[float, Meta(gt=0, lt=1)]
 
 #: Names of models become parts of ids and of collection names.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -71,12 +72,21 @@ class Archive(_Checked, frozen=True):
 
 
 class DetectorContract(_Checked, frozen=True):
-    """How a detector wants its pictures: f32, both sides padded to multiples of `side_multiple` pixels."""
+    """How a detector wants its pictures, and what it finds.
 
-    colour: Literal["bgr"]
-    layout: Literal["nchw"]
+    Attributes:
+        colour: order of the channels.
+        layout: order of the axes.
+        value_range: what 0 and 255 become, in f32.
+        side_multiple: both sides are padded to multiples of it, in pixels.
+        min_face_px: side of the least square around a face that it looks at.
+    """
+
+    colour: Literal["bgr", "rgb"]
+    layout: Literal["nchw", "nhwc"]
     value_range: tuple[float, float]
     side_multiple: Annotated[int, Meta(ge=1)]
+    min_face_px: Annotated[int, Meta(ge=1)]
 
 
 class EmbedderContract(_Checked, frozen=True):
@@ -90,24 +100,21 @@ class EmbedderContract(_Checked, frozen=True):
         mean: taken from each value of 0..255, before
         scale: divides the difference.
         dimension: length of an embedding.
-        operating_points: false accept rate of one comparison -> cosine that reaches it.
+        mirrored: whether a template is the mean of a face's embedding and its mirror image's. It costs twice as much.
     """
 
-    size: Literal[112]
-    template: Literal["arcface112"]
+    size: Literal[112, 150]
+    template: Literal["arcface112", "dlib150"]
     colour: Literal["rgb", "bgr"]
     layout: Literal["nhwc", "nchw"]
     mean: float
     scale: Annotated[float, Meta(gt=0)]
     dimension: Annotated[int, Meta(ge=1)]
-    operating_points: dict[Rate, Cosine]
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
-        points = sorted(self.operating_points.items(), reverse=True)
-        if not points:
-            raise ValueError("`operating_points` needs at least one false accept rate with its cosine")
-        if any(stricter <= looser for (_, looser), (_, stricter) in itertools.pairwise(points)):
-            raise ValueError("`operating_points` must name a higher cosine for each lower false accept rate")
+        if not self.template.endswith(str(self.size)):
+            raise ValueError(f"`template` {self.template} is not of `size` {self.size}")
 
 
 class Asset(_Checked, frozen=True):
@@ -135,13 +142,21 @@ class Media(Packaged, frozen=True):
     description: Text
 
 
+class Member(_Checked, frozen=True):
+    """A further file of an archive, known by its hash."""
+
+    member: Text
+    sha256: Sha256
+
+
 class Detector(Packaged, frozen=True, tag_field="role", tag="detector"):
-    """A model that finds faces."""
+    """A model that finds faces; one of several networks has a file for each, `member` and the `further`."""
 
     role: ClassVar[str] = "detector"
 
-    converter: Literal["yunet"]
+    converter: Literal["yunet", "mtcnn"]
     contract: DetectorContract
+    further: tuple[Member, ...] = ()
 
 
 class Embedder(Packaged, frozen=True, tag_field="role", tag="embedder"):
@@ -149,8 +164,9 @@ class Embedder(Packaged, frozen=True, tag_field="role", tag="embedder"):
 
     role: ClassVar[str] = "embedder"
 
-    converter: Literal["mobilefacenet"]
+    converter: Literal["mobilefacenet", "dlib"]
     contract: EmbedderContract
+    calibration: Calibration
 
 
 class OwnEmbedder(Asset, frozen=True, tag_field="role", tag="embedder"):
@@ -160,6 +176,7 @@ class OwnEmbedder(Asset, frozen=True, tag_field="role", tag="embedder"):
 
     file: Path
     contract: EmbedderContract
+    calibration: Calibration
 
     def __post_init__(self) -> None:
         if self.file.suffix not in {".onnx", ".xml"}:
@@ -171,16 +188,50 @@ class OwnEmbedder(Asset, frozen=True, tag_field="role", tag="embedder"):
         return (self.file, self.file.with_suffix(".bin")) if self.file.suffix == ".xml" else (self.file,)
 
 
+class FusedPart(_Checked, frozen=True):
+    """An embedder that is part of a fusion, and its share of the score."""
+
+    model: Text
+    weight: Weight
+
+
+class FusedEmbedder(_Checked, frozen=True, tag_field="role", tag="fusion"):
+    """Several embedders whose templates are put side by side: the cosine is the weighted mean of theirs.
+
+    Attributes:
+        parts: at least two, whose weights make 1.
+        calibration: of the fused cosine.
+    """
+
+    role: ClassVar[str] = "embedder"
+
+    parts: tuple[FusedPart, ...]
+    calibration: Calibration
+
+    def __post_init__(self) -> None:
+        if len(self.parts) < 2 or abs(sum(part.weight for part in self.parts) - 1) > 1e-6:
+            raise ValueError("`parts` needs at least two models, whose weights make 1")
+
+
+#: What lies in a file of its own.
 Model = Detector | Embedder | OwnEmbedder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All models and clips by name."""
+    """All models and clips by name.
+
+    Attributes:
+        calibration_pictures: photos whose faces embedders are quantised by.
+        held_pictures: photos whose faces the outcome is judged by.
+    """
 
     archives: Mapping[str, Archive]
     models: Mapping[str, Model]
+    fusions: Mapping[str, FusedEmbedder]
     media: Mapping[str, Media]
+    calibration_pictures: tuple[str, ...] = ()
+    held_pictures: tuple[str, ...] = ()
 
     @property
     def assets(self) -> Mapping[str, Model | Media]:
@@ -208,15 +259,35 @@ class Manifest:
         """The detector of that name, or NotFoundError."""
         return _named(name, {n: m for n, m in self.models.items() if isinstance(m, Detector)}, "detector")
 
-    def embedder(self, name: str) -> Embedder | OwnEmbedder:
+    def embedder(self, name: str) -> Embedder | OwnEmbedder | FusedEmbedder:
         """The embedder of that name, or NotFoundError."""
-        return _named(name, {n: m for n, m in self.models.items() if not isinstance(m, Detector)}, "embedder")
+        single = {n: m for n, m in self.models.items() if not isinstance(m, Detector)}
+        return _named(name, {**single, **self.fusions}, "embedder")
+
+    def single_embedder(self, name: str) -> Embedder | OwnEmbedder:
+        """The embedder of that name which is no fusion, or NotFoundError."""
+        return _named(name, {n: m for n, m in self.models.items() if not isinstance(m, Detector)}, "single embedder")
+
+    def files_of(self, name: str) -> tuple[str, ...]:
+        """The assets that a name stands for: those of its parts if it is a fusion, otherwise itself."""
+        return tuple(part.model for part in self.fusions[name].parts) if name in self.fusions else (name,)
+
+    def dimension(self, name: str) -> int:
+        """Length of an embedder's templates, or NotFoundError."""
+        self.embedder(name)
+        return sum(self.single_embedder(part).contract.dimension for part in self.files_of(name))
+
+
+class _Quantisation(_Checked, frozen=True):
+    calibration: tuple[str, ...]
+    held: tuple[str, ...]
 
 
 class _ManifestFile(_Checked, frozen=True):
     archives: dict[str, Archive]
-    models: dict[str, Detector | Embedder]
+    models: dict[str, Detector | Embedder | FusedEmbedder]
     media: dict[str, Media]
+    quantisation: _Quantisation
 
 
 def load_manifest(extra: Path | None = None) -> Manifest:
@@ -235,7 +306,16 @@ def load_manifest(extra: Path | None = None) -> Manifest:
         raise BadInputError(
             f"{extra}: models.{clash[0]}: this name is taken by a model that Lookout brings. Choose another."
         )
-    return Manifest(archives=own.archives, models={**own.models, **added}, media=own.media)
+    fusions = {name: model for name, model in own.models.items() if isinstance(model, FusedEmbedder)}
+    single = {name: model for name, model in own.models.items() if not isinstance(model, FusedEmbedder)}
+    return Manifest(
+        archives=own.archives,
+        models={**single, **added},
+        fusions=fusions,
+        media=own.media,
+        calibration_pictures=own.quantisation.calibration,
+        held_pictures=own.quantisation.held,
+    )
 
 
 def _user_models(file: Path) -> dict[str, OwnEmbedder]:

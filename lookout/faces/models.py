@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lookout.faces.assets import AssetCache
-from lookout.faces.manifest import EmbedderContract, load_manifest
+from lookout.faces.calibration import Calibration
+from lookout.faces.manifest import FusedEmbedder, load_manifest
 from lookout.settings import Settings
 
 if TYPE_CHECKING:
-    from lookout.faces.detector import YuNet
+    from lookout.faces.detector import Detector
     from lookout.faces.embedder import Embedder
 
 # OpenVINO is imported where a model is loaded: who only reads a contract stays small and starts fast.
@@ -20,29 +22,76 @@ def asset_cache(settings: Settings) -> AssetCache:
     return AssetCache(settings.cache, load_manifest(settings.home / "models.toml"))
 
 
-def embedder_contract(settings: Settings) -> EmbedderContract:
-    """What the chosen embedder expects and gives, without loading it."""
-    return load_manifest(settings.home / "models.toml").embedder(settings.embedder).contract
+#: Whose last network looks at landmarks again, whichever detector found them.
+REFINER = "mtcnn"
 
 
-def load_detector(settings: Settings) -> YuNet:
+@dataclass(frozen=True, slots=True)
+class TemplateModel:
+    """What is to be known of the embedder where its templates are stored and compared.
+
+    Attributes:
+        name: in the manifest; templates of two models cannot be compared.
+        dimension: length of its templates.
+        calibration: what its scores mean.
+    """
+
+    name: str
+    dimension: int
+    calibration: Calibration
+
+
+def template_model(settings: Settings) -> TemplateModel:
+    """The chosen embedder, without loading it."""
+    manifest = load_manifest(settings.home / "models.toml")
+    name = settings.embedder
+    return TemplateModel(name, manifest.dimension(name), manifest.embedder(name).calibration)
+
+
+def load_detector(settings: Settings) -> Detector:
     """The chosen detector, fetched if need be. Call it after a fork."""
-    from lookout.faces.detector import YuNet
+    return open_detector(
+        asset_cache(settings),
+        settings.detector,
+        threads=settings.inference_threads,
+        device=settings.inference_device,
+    )
 
-    assets = asset_cache(settings)
-    assets.manifest.detector(settings.detector)
-    return YuNet(assets.model(settings.detector), threads=settings.inference_threads, device=settings.inference_device)
+
+def open_detector(assets: AssetCache, name: str, *, threads: int = 1, device: str = "CPU") -> Detector:
+    """A detector of the manifest, fetched if need be."""
+    from lookout.faces.mtcnn import MTCNN
+    from lookout.faces.yunet import YuNet
+
+    chosen = assets.manifest.detector(name)
+    if chosen.converter == "mtcnn":
+        return MTCNN(assets.model(name), min_face_px=chosen.contract.min_face_px, threads=threads, device=device)
+    return YuNet(assets.model(name), threads=threads, device=device)
 
 
 def load_embedder(settings: Settings) -> Embedder:
     """The chosen embedder, fetched if need be. Call it after a fork."""
-    from lookout.faces.embedder import Embedder
-
-    assets = asset_cache(settings)
-    contract = assets.manifest.embedder(settings.embedder).contract
-    return Embedder(
-        assets.model(settings.embedder),
-        contract,
+    return open_embedder(
+        asset_cache(settings),
+        settings.embedder,
         threads=settings.inference_threads,
         device=settings.inference_device,
     )
+
+
+def open_embedder(assets: AssetCache, name: str, *, threads: int = 1, device: str = "CPU") -> Embedder:
+    """An embedder of the manifest, fetched if need be: its network, or those of a fusion."""
+    from lookout.faces.embedder import Embedder, Network
+    from lookout.faces.quantised import best
+    from lookout.faces.refiner import LandmarkRefiner
+
+    found = assets.manifest.embedder(name)
+    weights = {part.model: part.weight for part in found.parts} if isinstance(found, FusedEmbedder) else {name: 1.0}
+    assets.fetch([*weights, REFINER])
+
+    def network(part: str) -> Network:
+        contract = assets.manifest.single_embedder(part).contract
+        return Network(best(assets, part), contract, threads=threads, device=device)
+
+    refiner = LandmarkRefiner(assets.model(REFINER), threads=threads, device=device)
+    return Embedder([(network(part), weight) for part, weight in weights.items()], refiner)

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from lookout.faces.alignment import align
 from lookout.faces.detector import Detection
 
-#: Below it a face is neither enrolled nor matched.
+#: Below it a face is not enrolled, nor matched where a watchlist says nothing else.
 USABLE = 0.5
+#: Below it nobody could say who it is, nor often whether it is a face: it is not kept as a sighting either.
+KEPT = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,11 @@ class Quality:
 
     value: float
     reasons: tuple[str, ...]
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is worth a sighting, though perhaps no match."""
+        return self.value >= KEPT
 
     @property
     def usable(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from openvino import CompiledModel, InferRequest
 
 from lookout.errors import AssetError
 
-__all__ = ["CompiledModel", "InferRequest", "compile_model"]
+__all__ = ["CompiledModel", "InferRequest", "Requests", "compile_model"]
 
 
 @cache
@@ -23,10 +24,16 @@ def _core() -> ov.Core:
 CACHED_KERNELS = 500
 
 
-def compile_model(path: Path, *, threads: int = 1, device: str = "CPU") -> CompiledModel:
+def compile_model(path: Path, *, network: str = "", threads: int = 1, device: str = "CPU") -> CompiledModel:
     """Read an IR or ONNX file and compile it.
 
     Call it after a fork, never before: OpenVINO's threads do not survive one.
+
+    Args:
+        path: the file.
+        network: of a file that holds several, the one whose input has this name; its outputs' names start with it.
+        threads: how many a call may use on a CPU.
+        device: OpenVINO's name of it.
 
     Raises:
         AssetError: the file cannot be read, or the device is not there.
@@ -41,10 +48,31 @@ def compile_model(path: Path, *, threads: int = 1, device: str = "CPU") -> Compi
             "CPU_RUNTIME_CACHE_CAPACITY": CACHED_KERNELS,
         }
     try:
-        return _core().compile_model(path, device, config)
+        model = _part(_core().read_model(path), network) if network else path
+        return _core().compile_model(model, device, config)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise AssetError(
             f"OpenVINO cannot load {path} on {device}: {reason}. "
             f"Devices here: {', '.join(_core().available_devices)}; choose one by LOOKOUT_INFERENCE_DEVICE."
         ) from error
+
+
+def _part(model: ov.Model, network: str) -> ov.Model:
+    results = [result for result in model.get_results() if result.output(0).get_any_name().startswith(network)]
+    return ov.Model(results, [model.input(network).get_node()], network)
+
+
+class Requests:
+    """A compiled model that serves many threads, each with its own inference request."""
+
+    def __init__(self, compiled: CompiledModel) -> None:
+        self._compiled = compiled
+        self._local = threading.local()
+
+    def mine(self) -> InferRequest:
+        """The calling thread's request."""
+        if not hasattr(self._local, "request"):
+            self._local.request = self._compiled.create_infer_request()
+        request: InferRequest = self._local.request
+        return request

@@ -20,7 +20,6 @@ from lookout.stores.index import prepare_index
 from lookout.stores.registry.tables import Watchlist
 from lookout.targets.enrolment import Enroller
 from lookout.targets.imports import Models, begin_import, run_import
-from lookout.targets.references import Model
 from lookout.targets.sources import FolderSource
 from search.app import create_app
 from search.indexing import index_now
@@ -52,7 +51,7 @@ def measure(photos: Path | None = None) -> dict[str, float]:
                 session.add(
                     Watchlist(id=watchlist, name=watchlist, purpose="p", legal_basis="l", created_at_us=now_us())
                 )
-        prepare_index(parts.registry, parts.vectors, settings.embedder, parts.contract.dimension)
+        prepare_index(parts.registry, parts.vectors, settings.embedder, parts.model.dimension)
         assets = asset_cache(settings)
         man, group = (assets.media(file).read_bytes() for file in ("single_face.jpg", "multi_face.jpg"))
         # Five different people, so that each is checked against those before.
@@ -83,7 +82,7 @@ def _enrol(client: TestClient, token: dict[str, str], people: Sequence[tuple[byt
 
 
 def _import(parts: Parts, folder: Path) -> float:
-    by = Enroller(Actor("bench", "cli"), parts.blobs, parts.keyring, Model(parts.settings.embedder, parts.contract))
+    by = Enroller(Actor("bench", "cli"), parts.blobs, parts.keyring, parts.model)
     models = Models(load_detector(parts.settings), load_embedder(parts.settings))
     with parts.registry.transaction() as session:
         import_id = begin_import(session, by.actor, session.get_one(Watchlist, "many"), "bench").id

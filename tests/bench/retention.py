@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.parts import Endpoints
 from lookout.clock import now_us
-from lookout.faces.models import embedder_contract
+from lookout.faces.models import template_model
 from lookout.settings import Settings, endpoints_path
 from lookout.stores.redis import connect
 from lookout.stores.vectors import SightingRow, Vectors
@@ -160,7 +160,7 @@ def _seed(settings: Settings, size: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(4000))
     vectors = Vectors(settings.milvus_uri)
-    dimension = embedder_contract(settings).dimension
+    dimension = template_model(settings).dimension
     for start in range(0, min(len(names), TEMPLATES), 5000):
         rows = [SightingRow(name, "bench0", "bench", 0, 0) for name in names[start : start + 5000]]
         templates = np.random.default_rng(start).normal(size=(len(rows), dimension)).astype(np.float32)

@@ -37,10 +37,10 @@ def measure() -> dict[str, float]:
         settings = Settings(home=home, milvus_uri=milvus.url, redis_url=SecretStr(valkey.url))
         parts = Parts(settings)
         parts.registry.migrate()
-        prepare_index(parts.registry, parts.vectors, settings.embedder, parts.contract.dimension)
+        prepare_index(parts.registry, parts.vectors, settings.embedder, parts.model.dimension)
         with parts.registry.transaction() as session:
             token = token_of(session, "bench", "admin")
-        seen = synthetic(settings.embedder, parts.contract.dimension, SIGHTINGS)
+        seen = synthetic(settings.embedder, parts.model.dimension, SIGHTINGS)
         seed(parts, seen)
         parts.vectors.upsert_sightings(seen.model, seen.rows, seen.templates)
         photo = asset_cache(settings).media("single_face.jpg").read_bytes()

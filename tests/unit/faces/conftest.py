@@ -11,21 +11,23 @@ import pytest
 from numpy.typing import NDArray
 
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detector
 from lookout.faces.embedder import Embedder
+from lookout.faces.models import open_embedder
+from lookout.faces.yunet import YuNet
 
 #: A picture of a clip by the clip's name and the frame's number.
 Frame = Callable[[str, int], NDArray[np.uint8]]
 
 
 @pytest.fixture(scope="session")
-def detector(assets: AssetCache) -> YuNet:
+def detector(assets: AssetCache) -> Detector:
     return YuNet(assets.model("yunet"))
 
 
 @pytest.fixture(scope="session")
 def embedder(assets: AssetCache) -> Embedder:
-    return Embedder(assets.model("mobilefacenet-192"), assets.manifest.embedder("mobilefacenet-192").contract)
+    return open_embedder(assets, "mobilefacenet-192")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lookout.faces.alignment import TEMPLATES, align
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detector
 from lookout.faces.geometry import Floats
 
 
@@ -74,7 +74,7 @@ def test_outside_the_picture_is_black() -> None:
 
 
 @pytest.mark.parametrize("angle_deg", [-40, 0, 25])
-def test_a_tilted_head_is_turned_upright(man_a: NDArray[np.uint8], detector: YuNet, angle_deg: float) -> None:
+def test_a_tilted_head_is_turned_upright(man_a: NDArray[np.uint8], detector: Detector, angle_deg: float) -> None:
     height, width = man_a.shape[:2]
     turned = cv2.warpAffine(
         man_a, cv2.getRotationMatrix2D((width / 2, height / 2), angle_deg, 1.0), (width, height)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from lookout.errors import AssetError, NotFoundError
 from lookout.faces import fetch
 from lookout.faces.assets import AssetCache
 from lookout.faces.convert import CONVERTERS
-from lookout.faces.manifest import Archive, Detector, DetectorContract, Manifest, Media, load_manifest
+from lookout.faces.manifest import Archive, Detector, DetectorContract, Manifest, Media, Member, load_manifest
 from tests.conftest import Publish
 
 MEMBERS = {"tiny/a.jpg": b"photo a", "tiny/b.mp4": b"clip b" * 1000, "tiny/net.so": b"weights"}
@@ -51,9 +52,9 @@ def manifest(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Manifest:
         licence="ours",
         source="made here",
         converter="yunet",
-        contract=DetectorContract(colour="bgr", layout="nchw", value_range=(0, 255), side_multiple=32),
+        contract=DetectorContract(colour="bgr", layout="nchw", value_range=(0, 255), side_multiple=32, min_face_px=10),
     )
-    return Manifest(archives={"tiny": archive}, models={"net": net}, media=tiny_media())
+    return Manifest(archives={"tiny": archive}, fusions={}, models={"net": net}, media=tiny_media())
 
 
 def tiny_media() -> dict[str, Media]:
@@ -191,6 +192,29 @@ def test_a_model_that_cannot_be_converted_leaves_nothing_half_made(
     assert cache.model("net").exists()
 
 
+def test_a_model_of_several_files_is_made_of_all(
+    cache: AssetCache, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bytes] = []
+
+    def take(*weights: Path) -> ov.Model:
+        given.extend(file.read_bytes() for file in weights)
+        return tiny_model(weights[0])
+
+    monkeypatch.setitem(CONVERTERS, "yunet", take)
+    one, further = manifest.detector("net"), Member(member="tiny/a.jpg", sha256=sha256(MEMBERS["tiny/a.jpg"]))
+    two, wrong = (
+        msgspec.structs.replace(one, further=(file,))
+        for file in (further, msgspec.structs.replace(further, sha256="0" * 64))
+    )
+    places = [AssetCache(cache.root, replace(manifest, models={"net": net})).model("net") for net in (one, two)]
+
+    assert given == [MEMBERS["tiny/net.so"]] * 2 + [MEMBERS["tiny/a.jpg"]]
+    assert places[0] != places[1], "a model of other files is another model"
+    with pytest.raises(AssetError, match=r"tiny/a\.jpg.* has SHA-256"):
+        AssetCache(cache.root, replace(manifest, models={"net": wrong})).model("net")
+
+
 def test_what_a_killed_process_left_is_swept_away(cache: AssetCache) -> None:
     half_made = cache.root / ".work-killed" / "net"
     half_made.mkdir(parents=True)
@@ -202,7 +226,7 @@ def test_what_a_killed_process_left_is_swept_away(cache: AssetCache) -> None:
 
 
 def test_processes_that_fetch_at_once_do_not_disturb_each_other(tmp_path: Path, archive: Archive) -> None:
-    manifest = Manifest(archives={"tiny": archive}, models={}, media=tiny_media())
+    manifest = Manifest(archives={"tiny": archive}, fusions={}, models={}, media=tiny_media())
     script = f"""
 from pathlib import Path
 import msgspec
@@ -210,7 +234,7 @@ from lookout.faces.assets import AssetCache
 from lookout.faces.manifest import Archive, Manifest, Media
 archives = msgspec.json.decode({msgspec.json.encode(manifest.archives)!r}, type=dict[str, Archive])
 media = msgspec.json.decode({msgspec.json.encode(manifest.media)!r}, type=dict[str, Media])
-cache = AssetCache(Path("cache"), Manifest(archives=archives, models={{}}, media=media))
+cache = AssetCache(Path("cache"), Manifest(archives=archives, fusions={{}}, models={{}}, media=media))
 cache.fetch(progress=lambda name, doing: print(doing))
 assert all(cache.find(name) for name in media)
 """
@@ -273,6 +297,7 @@ layout = "nchw"
 mean = 0
 scale = 255
 dimension = 3
+[models.own.calibration]
 operating_points = {{ 1e-3 = 0.5 }}
 """)
     return AssetCache(file.parent / "cache", load_manifest(toml))

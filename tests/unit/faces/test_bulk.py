@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from lookout.errors import PhotoError
 from lookout.faces.assets import AssetCache
 from lookout.faces.bulk import CHUNK, examine_many
-from lookout.faces.detector import YuNet
-from lookout.faces.embedder import Embedder
+from lookout.faces.detector import Detector
+from lookout.faces.embedder import AlignedFace, Embedder
 from lookout.faces.enrolment import examine
 from lookout.faces.photos import decode_photo, read_photo
 
@@ -47,7 +47,7 @@ def files(man_a: Picture, five_people: Picture) -> list[bytes]:
     return (seven * (2 * CHUNK // 7 + 2))[: 2 * CHUNK + 5]
 
 
-def test_many_photos_come_out_as_each_alone(files: list[bytes], detector: YuNet, embedder: Embedder) -> None:
+def test_many_photos_come_out_as_each_alone(files: list[bytes], detector: Detector, embedder: Embedder) -> None:
     results = list(examine_many([given(f"{k}.jpg", data) for k, data in enumerate(files)], detector, embedder))
 
     assert [result.data for result in results] == files
@@ -76,7 +76,7 @@ def test_many_photos_come_out_as_each_alone(files: list[bytes], detector: YuNet,
 
 
 def test_what_cannot_be_read_stops_nobody(
-    tmp_path: Path, assets: AssetCache, detector: YuNet, embedder: Embedder
+    tmp_path: Path, assets: AssetCache, detector: Detector, embedder: Embedder
 ) -> None:
     paths = [tmp_path / "absent.jpg", assets.media("single_face.jpg")]
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_read_stops_nobody(
     assert good.examination.problem() is None
 
 
-def test_a_failed_photo_holds_no_pixels(detector: YuNet, embedder: Embedder, man_a: Picture) -> None:
+def test_a_failed_photo_holds_no_pixels(detector: Detector, embedder: Embedder, man_a: Picture) -> None:
     (result,) = examine_many([given("a.jpg", jpeg(man_a)[:5000])], detector, embedder)
 
     unread = result.examination.unread
@@ -99,7 +99,7 @@ def test_a_failed_photo_holds_no_pixels(detector: YuNet, embedder: Embedder, man
     assert unread.__context__ is None
 
 
-def test_photos_are_taken_as_they_are_needed(man_a: Picture, detector: YuNet, embedder: Embedder) -> None:
+def test_photos_are_taken_as_they_are_needed(man_a: Picture, detector: Detector, embedder: Embedder) -> None:
     data, taken = jpeg(cv2.resize(man_a, (200, 200)).astype(np.uint8)), 0
 
     def endless() -> Iterator[Source]:
@@ -118,12 +118,12 @@ def test_photos_are_taken_as_they_are_needed(man_a: Picture, detector: YuNet, em
 
 
 def test_one_call_of_the_embedder_serves_a_chunk(
-    man_a: Picture, detector: YuNet, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+    man_a: Picture, detector: Detector, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[int, int]] = []
     embed = Embedder.embed
 
-    def counted(self: Embedder, aligned: list[Picture]) -> NDArray[np.float32]:
+    def counted(self: Embedder, aligned: Sequence[AlignedFace]) -> NDArray[np.float32]:
         calls.append((len(aligned), threading.get_ident()))
         return embed(self, aligned)
 
@@ -135,11 +135,11 @@ def test_one_call_of_the_embedder_serves_a_chunk(
     assert calls == [(CHUNK, threading.get_ident()), (3, threading.get_ident())]
 
 
-def test_no_photos(detector: YuNet, embedder: Embedder) -> None:
+def test_no_photos(detector: Detector, embedder: Embedder) -> None:
     assert list(examine_many([], detector, embedder)) == []
 
 
-def test_a_mistake_of_the_program_is_not_taken_for_a_bad_photo(detector: YuNet, embedder: Embedder) -> None:
+def test_a_mistake_of_the_program_is_not_taken_for_a_bad_photo(detector: Detector, embedder: Embedder) -> None:
     def broken() -> bytes:
         raise ZeroDivisionError
 

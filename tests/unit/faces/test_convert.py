@@ -137,7 +137,7 @@ def test_yunet_is_built_around_the_weights(tmp_path: Path) -> None:
     library, xml = tmp_path / "library.so", tmp_path / "model.xml"
     library.write_bytes(elf(yunet_weights()))
 
-    convert("yunet", library, xml)
+    convert("yunet", [library], xml)
 
     outputs = run(xml, np.zeros((2, 3, 64, 96), np.float32))
     assert {name: values.shape for name, values in outputs.items()} == {
@@ -248,7 +248,7 @@ import sys
 from pathlib import Path
 sys.addaudithook(lambda event, args: print(event, args) if event.startswith("socket.") else None)
 from lookout.faces.convert import convert
-convert("yunet", Path("library.so"), Path("model.xml"))
+convert("yunet", [Path("library.so")], Path("model.xml"))
 """
 
     done = subprocess.run(

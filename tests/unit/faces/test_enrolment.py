@@ -9,19 +9,20 @@ import pytest
 from numpy.typing import NDArray
 
 from lookout.errors import PhotoError
-from lookout.faces.detector import Detection, YuNet
+from lookout.faces.detector import Detection, Detector
 from lookout.faces.embedder import Embedder
 from lookout.faces.enrolment import EnrolledFace, Examination, enrol_photo, examine
 from lookout.faces.geometry import Floats
 from lookout.faces.quality import USABLE
 from lookout.faces.remedies import MIN_WIDTH_PX, REMEDIES
+from lookout.faces.yunet import YuNet
 
 Picture = NDArray[np.uint8]
 Enrol = Callable[..., EnrolledFace]
 
 
 @pytest.fixture(scope="module")
-def enrol(detector: YuNet, embedder: Embedder) -> Enrol:
+def enrol(detector: Detector, embedder: Embedder) -> Enrol:
     def enrol(bgr: Picture, *, face: int | None = None) -> EnrolledFace:
         return enrol_photo(bgr, "photo.jpg", detector, embedder, face=face)
 
@@ -187,7 +188,7 @@ def test_a_poor_face_is_refused_with_what_would_help(
 
 
 @pytest.mark.parametrize("width_px", range(36, 46))
-def test_the_least_width_is_kept(enrol: Enrol, detector: YuNet, man_a: Picture, width_px: int) -> None:
+def test_the_least_width_is_kept(enrol: Enrol, detector: Detector, man_a: Picture, width_px: int) -> None:
     photo = resized(man_a, width_px / 183)
     found = detector.detect(photo)[0].width_px
 
@@ -203,7 +204,7 @@ def test_the_least_width_is_kept(enrol: Enrol, detector: YuNet, man_a: Picture, 
 
 
 @pytest.fixture(scope="module")
-def looked(detector: YuNet, embedder: Embedder) -> Callable[[Picture], Examination]:
+def looked(detector: Detector, embedder: Embedder) -> Callable[[Picture], Examination]:
     return lambda bgr: examine(bgr, "photo.jpg", detector, embedder)
 
 
@@ -284,7 +285,7 @@ def test_a_file_that_could_not_be_read_has_its_own_error() -> None:
     ],
 )
 def test_a_portrait_is_searched_once(
-    detector: YuNet,
+    detector: Detector,
     embedder: Embedder,
     man_a: Picture,
     five_people: Picture,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lookout.errors import BadInputError, PhotoError
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detector
 from lookout.faces.embedder import Embedder
 from lookout.faces.geometry import Floats
 from lookout.faces.photos import MAX_BYTES, MAX_PIXELS, decode_jpeg, decode_photo, read_photo
@@ -68,7 +68,7 @@ def noise() -> Picture:
 
 
 @pytest.fixture(scope="module")
-def template(detector: YuNet, embedder: Embedder) -> Callable[[Picture], Floats]:
+def template(detector: Detector, embedder: Embedder) -> Callable[[Picture], Floats]:
     """The template of the one face in a picture."""
 
     def template(bgr: Picture) -> Floats:
@@ -252,7 +252,9 @@ def memory_limited(more_bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("what", bad_files())
-def test_a_bad_file_is_refused_with_its_reason(what: str, tmp_path: Path, detector: YuNet, embedder: Embedder) -> None:
+def test_a_bad_file_is_refused_with_its_reason(
+    what: str, tmp_path: Path, detector: Detector, embedder: Embedder
+) -> None:
     name, data, reason, message = bad_files()[what]
     (tmp_path / name).write_bytes(data)
 
@@ -320,7 +322,7 @@ def test_a_file_of_somebody_else_is_named(tmp_path: Path) -> None:
 
 
 def test_of_several_photos_the_bad_one_is_named(
-    tmp_path: Path, man_a: Picture, detector: YuNet, embedder: Embedder
+    tmp_path: Path, man_a: Picture, detector: Detector, embedder: Embedder
 ) -> None:
     good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
     good.write_bytes(saved(image_of(man_a), "JPEG"))

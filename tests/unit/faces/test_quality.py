@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lookout.faces.alignment import TEMPLATES
-from lookout.faces.detector import Detection, YuNet
+from lookout.faces.detector import Detection, Detector
 from lookout.faces.geometry import Floats
 from lookout.faces.quality import USABLE, Quality, assess, pose, sharpness
 
@@ -21,7 +21,7 @@ REASONS = ("small", "blurred", "dark", "extreme_pose", "low_score")
 
 
 @pytest.fixture(scope="module")
-def face(detector: YuNet, man_a: Picture) -> Detection:
+def face(detector: Detector, man_a: Picture) -> Detection:
     return detector.detect(man_a)[0]
 
 
@@ -175,7 +175,7 @@ def test_luma_is_judged_like_colour(man_a: Picture, face: Detection) -> None:
         assert grey.value == pytest.approx(colour.value, abs=0.03)
 
 
-def test_a_face_half_outside_the_picture_is_judged(detector: YuNet, man_a: Picture) -> None:
+def test_a_face_half_outside_the_picture_is_judged(detector: Detector, man_a: Picture) -> None:
     (cut,) = detector.detect(man_a[:, 240:])
 
     assert 0 <= assess(man_a[:, 240:], cut).value <= 1

@@ -21,7 +21,7 @@ from ingest.source import Frame
 from lookout.camera_settings import Camera, Polygon
 from lookout.clock import now_us
 from lookout.faces.alignment import TEMPLATES
-from lookout.faces.detector import Detection, YuNet
+from lookout.faces.detector import Detection, Detector
 from lookout.faces.quality import Quality
 from lookout.messages import Crop, crop_id, frame_id, track_id
 
@@ -98,7 +98,7 @@ class Scene:
         self.frame_of: dict[str, bytes] = {}
         self.activity = Activity()
         self.analysis = Analysis(
-            self.camera, cast("YuNet", self.detector), self.publish, self.activity, crop_deadline_s=60
+            self.camera, cast("Detector", self.detector), self.publish, self.activity, crop_deadline_s=60
         )
         self.frames = 0
 
@@ -219,10 +219,33 @@ def test_ids_are_derived_and_stable() -> None:
     assert [crop.jpeg for crop in again] == [crop.jpeg for crop in first]
 
 
-def test_unusable_faces_are_never_published() -> None:
+def test_of_a_track_without_a_usable_face_the_best_comes_at_the_end() -> None:
     scene = Scene()
 
-    scene.show(3, [face(score=POOR), face(100, 100, width=20, score=GOOD)])
+    assert scene.show(1, [face(score=0.72)]) == []
+    assert scene.show(1, [face(score=0.74)]) == []
+    scene.finish()
+
+    [crop] = scene.crops
+    assert 0.25 < crop.quality < 0.5
+    assert crop.captured_at_us >= BEGAN_US + 1_000_000, "the best of them"
+
+
+def test_a_usable_face_replaces_poor_ones() -> None:
+    scene = Scene()
+    assert scene.show(1, [face(score=0.72)]) == []
+
+    [crop] = scene.show(0.2, [face()])
+    scene.show(1, [face(score=0.72)])
+    scene.finish()
+
+    assert scene.crops == [crop]
+
+
+def test_what_is_hardly_a_face_is_never_published() -> None:
+    scene = Scene()
+
+    scene.show(3, [face(score=0.66), face(100, 100, width=20, score=GOOD)])
     scene.finish()
 
     assert scene.count("faces_detected") == 30
