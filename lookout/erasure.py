@@ -19,7 +19,7 @@ from lookout.alerts.records import event
 from lookout.audit import Actor
 from lookout.clock import now_us
 from lookout.errors import NotFoundError
-from lookout.faces.manifest import EmbedderContract
+from lookout.faces.models import TemplateModel
 from lookout.sealing import Keyring
 from lookout.sightings.removal import chunks, remove_sightings
 from lookout.stores.blobs import Blobs
@@ -40,7 +40,7 @@ from lookout.stores.registry.tables import (
 from lookout.stores.templates import reference_place, unpack
 from lookout.stores.vectors import Vectors
 from lookout.targets.imports import cancel_import
-from lookout.watchlists.thresholds import thresholds
+from lookout.watchlists.thresholds import sizes, thresholds
 
 #: Sightings looked at for each photo of the person: as many as Milvus gives at once.
 SEARCHED = 16_384
@@ -76,7 +76,7 @@ def erase_target(
     blobs: Blobs,
     vectors: Vectors,
     keyring: Keyring,
-    contract: EmbedderContract,
+    model: TemplateModel,
     *,
     target_id: str,
     actor: Actor,
@@ -101,7 +101,7 @@ def erase_target(
         linked = session.scalars(
             select(AlertSighting.sighting_id).where(AlertSighting.alert_id.in_([alert.id for alert in alerts]))
         )
-        alike = _sightings_alike(vectors, keyring, target, references, contract)
+        alike = _sightings_alike(session, vectors, keyring, target, references, model)
         found = set(linked) | set(_existing(session, alike))
         kept = _of_others(session, found, target_id)
         gone = sorted(found - kept)
@@ -155,10 +155,16 @@ def _cancel_imports(registry: Registry, actor: Actor, target_id: str) -> None:
 
 
 def _sightings_alike(
-    vectors: Vectors, keyring: Keyring, target: Target, references: Sequence[Reference], contract: EmbedderContract
+    session: Session,
+    vectors: Vectors,
+    keyring: Keyring,
+    target: Target,
+    references: Sequence[Reference],
+    model: TemplateModel,
 ) -> set[str]:
     """Ids of all sightings in Milvus that an alert could have come from."""
-    least = thresholds(target.watchlist, contract).possible
+    size = sizes(session, [target.watchlist_id])[target.watchlist_id]
+    least = thresholds(target.watchlist, size, model.calibration).possible
     alike = set[str]()
     for reference in references:
         template = unpack(reference.template, keyring, reference_place(reference.id))

@@ -26,11 +26,11 @@ def erase(parts: Parts, who: Identity, target_id: str, reason: str) -> Erasure:
         parts.blobs,
         parts.vectors,
         parts.keyring,
-        parts.contract,
+        parts.model,
         target_id=target_id,
         actor=who.actor,
         reason=reason,
     )
     with contextlib.suppress(UnavailableError):  # then the courier does it; no hit counts that SQL does not know
-        update_index(parts.registry, parts.vectors, parts.keyring, parts.settings.embedder)
+        update_index(parts.registry, parts.vectors, parts.keyring, parts.model.name)
     return erasure

@@ -13,7 +13,7 @@ from lookout.settings import Settings
 from lookout.targets.photos import Photo, cut_face, preview, sha256_of
 
 if TYPE_CHECKING:
-    from lookout.faces.detector import YuNet
+    from lookout.faces.detector import Detector
     from lookout.faces.embedder import Embedder
     from lookout.faces.enrolment import Examination
     from lookout.sightings.sources import QueryFace
@@ -42,9 +42,9 @@ class Faces:
         self._loading = threading.Lock()
         self._embedding = threading.Lock()
         self._looking = threading.BoundedSemaphore(AT_A_TIME)
-        self._models: tuple[YuNet, Embedder] | None = None
+        self._models: tuple[Detector, Embedder] | None = None
 
-    def load(self) -> tuple[YuNet, Embedder]:
+    def load(self) -> tuple[Detector, Embedder]:
         """Load the models, if nobody has done so yet.
 
         Raises:

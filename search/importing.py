@@ -24,7 +24,6 @@ from lookout.stores.pieces import PieceFile, delete_pieces
 from lookout.stores.registry.tables import Import
 from lookout.targets.enrolment import Enroller
 from lookout.targets.imports import Models, fail_import, run_import
-from lookout.targets.references import Model
 from lookout.targets.sources import ZipSource
 from search.indexing import index_now
 from search.parts import Parts
@@ -67,8 +66,8 @@ class Importer:
         """Have models and collections ready before the first person comes."""
         try:
             self._parts.faces.load()
-            contract = self._parts.contract
-            prepare_index(self._parts.registry, self._parts.vectors, self._parts.settings.embedder, contract.dimension)
+            model = self._parts.model
+            prepare_index(self._parts.registry, self._parts.vectors, model.name, model.dimension)
         except LookoutError as error:
             log.warning("not everything is ready yet: %s", error)
 
@@ -91,9 +90,9 @@ class Importer:
                     log.warning("import %s took longer than its lock", importing.id)
 
     def _import(self, importing: Import, lock: Lock) -> None:
-        parts, settings = self._parts, self._parts.settings
+        parts = self._parts
         actor = Actor(importing.created_by, "session")
-        by = Enroller(actor, parts.blobs, parts.keyring, Model(settings.embedder, parts.contract))
+        by = Enroller(actor, parts.blobs, parts.keyring, parts.model)
         blob = importing.blob or ""
         try:
             if importing.state == "running" and not self._finish(importing, by, blob, lock):
@@ -112,10 +111,10 @@ class Importer:
 
     def _finish(self, importing: Import, by: Enroller, blob: str, lock: Lock) -> bool:
         """Import what is left; False if the process is to end before."""
-        parts, settings = self._parts, self._parts.settings
+        parts = self._parts
         opened = ZipSource(PieceFile(parts.blobs, blob), importing.source)  # type: ignore[arg-type]
         # An embedder of its own: enrolments by people need not wait. One thread leaves them the other core.
-        models = Models(load_detector(settings), load_embedder(settings), threads=1)
+        models = Models(load_detector(parts.settings), load_embedder(parts.settings), threads=1)
         with contextlib.closing(opened) as source:
             for _ in run_import(parts.registry, by, importing.id, source, models):
                 index_now(parts)

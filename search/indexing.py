@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 def index_now(parts: Parts) -> None:
     """Tell Milvus what has changed. If it is away, a worker tells it when it is back."""
-    model = parts.settings.embedder
+    model = parts.model
     try:
         try:
-            update_index(parts.registry, parts.vectors, parts.keyring, model)
+            update_index(parts.registry, parts.vectors, parts.keyring, model.name)
         except UnavailableError:
             # Perhaps it has no collections yet.
-            prepare_index(parts.registry, parts.vectors, model, parts.contract.dimension)
-            update_index(parts.registry, parts.vectors, parts.keyring, model)
+            prepare_index(parts.registry, parts.vectors, model.name, model.dimension)
+            update_index(parts.registry, parts.vectors, parts.keyring, model.name)
     except UnavailableError as error:
         log.warning("the index is brought up to date later: %s", error)

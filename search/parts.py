@@ -8,8 +8,8 @@ from redis import Redis
 from starlette.requests import HTTPConnection
 
 from lookout.faces.assets import AssetCache
-from lookout.faces.manifest import EmbedderContract
-from lookout.faces.models import asset_cache, embedder_contract
+from lookout.faces.models import TemplateModel, asset_cache
+from lookout.models_in_use import ModelInUse
 from lookout.sealing import Keyring, keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -56,9 +56,13 @@ class Parts:
         return asset_cache(self.settings)
 
     @cached_property
-    def contract(self) -> EmbedderContract:
-        """What the embedder expects and gives."""
-        return embedder_contract(self.settings)
+    def _model(self) -> ModelInUse:
+        return ModelInUse(self.registry, self.settings)
+
+    @property
+    def model(self) -> TemplateModel:
+        """The embedder in use."""
+        return self._model()
 
     @cached_property
     def faces(self) -> Faces:

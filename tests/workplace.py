@@ -62,7 +62,7 @@ class Workplace:
         *,
         watchlist: str = "wanted",
         camera_groups: Sequence[str] = (),
-        thresholds: tuple[float | None, float | None] = (None, None),
+        strangers: tuple[int, int] = (500, 10_000),
         webhooks: Sequence[str] = (),
     ) -> Target:
         """Put man A on a new watchlist, and tell Milvus."""
@@ -73,7 +73,7 @@ class Workplace:
             self.assets,
             watchlist=watchlist,
             camera_groups=camera_groups,
-            thresholds=thresholds,
+            strangers=strangers,
             webhooks=webhooks,
         )
         self.update_index()
@@ -81,7 +81,7 @@ class Workplace:
 
     def update_index(self) -> None:
         """Bring Milvus to what the registry says."""
-        prepare_index(self.registry, self.parts.vectors, MODEL, self.parts.contract.dimension)
+        prepare_index(self.registry, self.parts.vectors, MODEL, self.parts.model.dimension)
         update_index(self.registry, self.parts.vectors, self.parts.keyring, MODEL)
 
     def erase(self, target: Target) -> Erasure:
@@ -92,7 +92,7 @@ class Workplace:
             parts.blobs,
             parts.vectors,
             parts.keyring,
-            parts.contract,
+            parts.model,
             target_id=target.id,
             actor=SYSTEM,
         )

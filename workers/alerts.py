@@ -195,7 +195,7 @@ def _audit_opened(session: Session, parts: Parts, alert: Alert, crop: Crop) -> N
             "score": round(alert.score, 4),
             "threshold": round(alert.threshold, 4),
             "first_captured_at": isoformat(alert.first_captured_at_us),
-            "model": parts.settings.embedder,
+            "model": parts.model.name,
         },
     )
 

@@ -131,7 +131,14 @@ def store_all(parts: Parts, seen: Sequence[Seen]) -> list[alerts.Opened]:
 def match_all(parts: Parts, seen: Sequence[Seen]) -> list[Track]:
     """Tracks with their matches; without those of which nothing may be stored, as they match nobody."""
     probes = [
-        Probe(one.track_id, one.template, one.crops[0].crop.camera_group, one.crops[-1].crop.captured_at_us)
+        Probe(
+            one.track_id,
+            one.template,
+            one.crops[0].crop.camera_group,
+            one.crops[-1].crop.captured_at_us,
+            width_px=max(width_px(each.crop.box_xyxy) for each in one.crops),
+            quality=max(each.crop.quality for each in one.crops),
+        )
         for one in seen
     ]
     return [
@@ -145,7 +152,7 @@ def match_all(parts: Parts, seen: Sequence[Seen]) -> list[Track]:
 def write(parts: Parts, tracks: Sequence[Track], blobs: dict[str, str | None]) -> Stored:
     """Everything that belongs together, in one transaction; begun again when another worker was in between."""
     done = Stored()
-    model = parts.settings.embedder
+    model = parts.model.name
     with parts.registry.transaction() as session:
         living = alerts.lock_targets(session, {each.target_id for track in tracks for each in track.matches})
         # Who was erased since they were matched leaves nothing behind, as if they had been seen before.
@@ -169,9 +176,14 @@ def write(parts: Parts, tracks: Sequence[Track], blobs: dict[str, str | None]) -
     return done
 
 
+def width_px(box_xyxy: Sequence[float]) -> float:
+    """Width of a face's box."""
+    return box_xyxy[2] - box_xyxy[0]
+
+
 def index_sightings(parts: Parts, tracks: Sequence[str]) -> None:
     """Tell Milvus the templates of sightings that it does not have yet."""
-    update_sightings(parts.registry, parts.vectors, parts.keyring, parts.settings.embedder, ids=tracks)
+    update_sightings(parts.registry, parts.vectors, parts.keyring, parts.model.name, ids=tracks)
 
 
 def write_picture(parts: Parts, crop: Crop) -> str | None:

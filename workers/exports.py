@@ -95,8 +95,7 @@ def _export(parts: Parts, export_id: str, lock: Lock) -> None:
         parts.registry,
         parts.blobs,
         FootageFolder(settings.footage_folder),
-        settings.embedder,
-        parts.contract,
+        parts.model,
         settings.footage_folder / "exports" / f"{export_id}.{new_id()}",
         lambda: load_detector(settings),
     )

@@ -32,7 +32,7 @@ def run(settings: Settings, *, queues: Sequence[str], concurrency: int, metrics_
     forks = CROPS in queues
     if forks:
         # Here, not in the first task, which would make dead letters of all crops: a wrong model is no fault of theirs.
-        asset_cache(settings).model(settings.embedder)
+        asset_cache(settings).fetch([settings.embedder])
     with tempfile.TemporaryDirectory(prefix="lookout-metrics-") as metrics_dir:
         if forks:
             # Before the first import of prometheus_client: it decides then where numbers are kept.

@@ -50,9 +50,9 @@ def bring_index_up_to_date(parts: Parts) -> None:
         return  # a Milvus that hangs holds up one thread, not all of them
     try:
         with left_to_the_next():
-            model = parts.settings.embedder
-            prepare_index(parts.registry, parts.vectors, model, parts.contract.dimension)
-            changed = update_index(parts.registry, parts.vectors, parts.keyring, model)
+            model = parts.model
+            prepare_index(parts.registry, parts.vectors, model.name, model.dimension)
+            changed = update_index(parts.registry, parts.vectors, parts.keyring, model.name)
             if changed:
                 log.info("%d targets written to or removed from Milvus", changed)
     finally:
@@ -69,7 +69,7 @@ def bring_sightings_up_to_date(parts: Parts) -> None:
                 parts.registry,
                 parts.vectors,
                 parts.keyring,
-                parts.settings.embedder,
+                parts.model.name,
                 deadline=time.monotonic() + SIGHTINGS_S,
             )
             if written:

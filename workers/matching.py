@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session, joinedload
 
 from lookout.metrics import MATCH_SECONDS
 from lookout.sealing import Keyring
-from lookout.stores.registry.tables import Reference, RejectedPair, Target
+from lookout.stores.registry.tables import Reference, RejectedPair, Target, Watchlist
 from lookout.stores.templates import reference_place, unpack_many
 from lookout.stores.vectors import Hit
 from lookout.watchlists.records import is_active
-from lookout.watchlists.thresholds import thresholds
+from lookout.watchlists.thresholds import sizes, thresholds
 from workers.parts import Parts
 
 #: Targets looked at for each face: several watchlists, some of them asleep, must fit.
@@ -34,12 +34,16 @@ class Probe:
     Attributes:
         template: `(D,)` of length 1.
         at_us: when it was seen, which decides whose schedule and validity hold.
+        width_px: of its widest face, in the full-size frame.
+        quality: of its best face.
     """
 
     track_id: str
     template: Floats
     camera_group: str
     at_us: int
+    width_px: float
+    quality: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +78,11 @@ def match(parts: Parts, probes: Sequence[Probe]) -> list[list[Match]]:
         found = parts.watchlists.search_targets(np.stack([probe.template for probe in probes]), HITS)
         with parts.registry.reading() as session:
             targets = _targets(session, {hit.id for hits in found for hit in hits})
+            people = sizes(session, {target.watchlist_id for target in targets.values()})
             rejected = _rejected(session, probes)
             results = []
             for probe, hits in zip(probes, found, strict=True):
-                matches = _matches(parts, probe, hits, targets, rejected)
+                matches = _matches(parts, probe, hits, targets, people, rejected)
                 results.append([_with_reference(session, parts.keyring, probe, one) for one in matches])
     return results
 
@@ -95,7 +100,12 @@ def _rejected(session: Session, probes: Sequence[Probe]) -> set[tuple[str, str]]
 
 
 def _matches(
-    parts: Parts, probe: Probe, hits: Sequence[Hit], targets: dict[str, Target], rejected: set[tuple[str, str]]
+    parts: Parts,
+    probe: Probe,
+    hits: Sequence[Hit],
+    targets: dict[str, Target],
+    people: dict[str, int],
+    rejected: set[tuple[str, str]],
 ) -> list[Match]:
     active = [
         (targets[hit.id], hit.score)
@@ -105,8 +115,8 @@ def _matches(
     candidates = tuple((target.id, round(score, 4)) for target, score in active[:CANDIDATES])
     found = []
     for target, score in active:
-        limits = thresholds(target.watchlist, parts.contract)
-        tier = limits.tier(score)
+        limits = thresholds(target.watchlist, people[target.watchlist_id], parts.model.calibration)
+        tier = limits.tier(score) if _passes(target.watchlist, probe) else None
         if tier is not None and (target.id, probe.track_id) not in rejected:
             found.append(
                 Match(
@@ -120,6 +130,11 @@ def _matches(
                 )
             )
     return found
+
+
+def _passes(watchlist: Watchlist, probe: Probe) -> bool:
+    """Whether a track is seen well enough for a watchlist."""
+    return probe.width_px >= watchlist.min_face_px and probe.quality >= watchlist.min_quality
 
 
 def _with_reference(session: Session, keyring: Keyring, probe: Probe, found: Match) -> Match:

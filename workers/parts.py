@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from redis import Redis
 
 from lookout.errors import SealError, UnavailableError
-from lookout.faces.manifest import EmbedderContract
-from lookout.faces.models import embedder_contract, load_embedder
+from lookout.faces.models import TemplateModel, load_embedder
 from lookout.footage.folder import FootageFolder
+from lookout.models_in_use import ModelInUse
 from lookout.sealing import Keyring, keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -72,9 +72,9 @@ class Parts:
         Raises:
             UnavailableError: Milvus or the registry does not answer, or a template cannot be decrypted.
         """
-        prepare_index(self.registry, self.vectors, self.settings.embedder, self.contract.dimension)
+        prepare_index(self.registry, self.vectors, self.model.name, self.model.dimension)
         try:
-            update_index(self.registry, self.vectors, self.keyring, self.settings.embedder)
+            update_index(self.registry, self.vectors, self.keyring, self.model.name)
         except SealError as error:
             # No fault of the crops that wait: they must not become dead letters.
             raise UnavailableError(f"the watchlists cannot be read: {error}") from error
@@ -91,9 +91,13 @@ class Parts:
         return FootageFolder(self.settings.footage_folder)
 
     @cached_property
-    def contract(self) -> EmbedderContract:
-        """What the embedder expects and gives."""
-        return embedder_contract(self.settings)
+    def _model(self) -> ModelInUse:
+        return ModelInUse(self.registry, self.settings)
+
+    @property
+    def model(self) -> TemplateModel:
+        """The embedder in use."""
+        return self._model()
 
     @cached_property
     def embedder(self) -> Embedder:

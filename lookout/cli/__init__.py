@@ -10,10 +10,12 @@ from rich.console import Console
 from lookout.cli import (
     audit,
     bench,
+    calibrate,
     cameras,
     dead_letters,
     doctor,
     erase,
+    evaluate,
     models,
     openapi,
     search,
@@ -36,6 +38,7 @@ app = typer.Typer(
 services.register(app)
 app.command("doctor")(doctor.doctor)
 app.command("erase")(erase.erase)
+app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(cameras.app, name="cameras")
 app.add_typer(watchlists.app, name="watchlist")
@@ -47,6 +50,7 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(audit.app, name="audit")
 app.command("search")(search.search)
 app.add_typer(bench.app, name="bench")
+app.add_typer(evaluate.app, name="evaluate")
 app.command("index")(videos.index)
 app.command("openapi")(openapi.openapi)
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from lookout.cli.context import open_registry
-from lookout.faces.models import embedder_contract
+from lookout.faces.models import template_model
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.sightings import benchmark
@@ -40,7 +40,7 @@ def search(
     vectors = Vectors(settings.milvus_uri)
     try:
         if rows is not None:
-            figures = benchmark.measure_synthetic(vectors, embedder_contract(settings).dimension, rows, queries)
+            figures = benchmark.measure_synthetic(vectors, template_model(settings).dimension, rows, queries)
         else:
             with open_registry(settings) as registry:
                 there = benchmark.live(registry, keyring(settings), settings.embedder)

@@ -65,7 +65,7 @@ def check_all(settings: Settings) -> Iterator[tuple[str, str | None]]:
     yield "home", _fault(lambda: _check_home(settings.home))
     yield "disk", _fault(lambda: _check_disk(settings.home))
     assets = asset_cache(settings)
-    for model in (settings.detector, settings.embedder):
+    for model in (settings.detector, *assets.manifest.files_of(settings.embedder)):
         yield f"model {model}", _fault(lambda model=model: _check_model(assets.find(model) is not None))  # type: ignore[misc]
     redis = connect(settings)
     registry = Registry(settings.database)

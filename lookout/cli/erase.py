@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from lookout.cli.context import cli_actor, open_registry
 from lookout.erasure import Erasure, erase_target
 from lookout.errors import BadInputError, NotFoundError
-from lookout.faces.models import embedder_contract
+from lookout.faces.models import template_model
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -31,24 +31,24 @@ def erase(
 ) -> None:
     """Erase a person: photos, templates, sightings, pictures of alerts, deliveries. There is no way back."""
     settings = Settings()
-    keys, contract = keyring(settings), embedder_contract(settings)
+    keys, model = keyring(settings), template_model(settings)
     vectors = Vectors(settings.milvus_uri)
     try:
         with open_registry(settings) as registry:
             with registry.reading() as session:
                 target_id = _find(session, target, watchlist)
-            prepare_index(registry, vectors, settings.embedder, contract.dimension)
+            prepare_index(registry, vectors, model.name, model.dimension)
             erasure = erase_target(
                 registry,
                 Blobs(settings.blobs, keys),
                 vectors,
                 keys,
-                contract,
+                model,
                 target_id=target_id,
                 actor=cli_actor(),
                 reason=reason,
             )
-            update_index(registry, vectors, keys, settings.embedder)
+            update_index(registry, vectors, keys, model.name)
     finally:
         vectors.close()
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lookout.errors import UnavailableError
-from lookout.faces.models import embedder_contract
+from lookout.faces.models import template_model
 from lookout.sealing import Keyring
 from lookout.settings import Settings
 from lookout.stores.index import prepare_index, update_index
@@ -15,8 +15,9 @@ def index_now(settings: Settings, registry: Registry, ring: Keyring) -> str:
     """Bring Milvus up to date; where it does not answer, the workers will. Returns what to add to a message."""
     vectors = Vectors(settings.milvus_uri)
     try:
-        prepare_index(registry, vectors, settings.embedder, embedder_contract(settings).dimension)
-        update_index(registry, vectors, ring, settings.embedder)
+        model = template_model(settings)
+        prepare_index(registry, vectors, model.name, model.dimension)
+        update_index(registry, vectors, ring, model.name)
     except UnavailableError:
         return "; Milvus does not answer, it will be told when it does"
     finally:

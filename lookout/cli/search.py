@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from lookout.cli.context import cli_actor, open_registry
 from lookout.clock import to_datetime
 from lookout.errors import BadInputError
-from lookout.faces.models import embedder_contract, load_detector, load_embedder
+from lookout.faces.models import load_detector, load_embedder, template_model
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.sightings.plain import plain_answer
@@ -58,7 +58,7 @@ def search(
     reason = clean("reason", reason, 1000) or REASON
     since_us, until_us = _moment("--since", since), _moment("--until", until)
     settings = Settings()
-    contract, model = embedder_contract(settings), settings.embedder
+    model = template_model(settings)
     vectors = Vectors(settings.milvus_uri)
     # Brings OpenVINO, which no other command should wait for.
     from lookout.sightings.sources import of_photos, of_sighting, of_target, read_faces
@@ -67,7 +67,7 @@ def search(
     by: dict[str, Any]
     try:
         with open_registry(settings) as registry:
-            prepare_index(registry, vectors, model, contract.dimension)
+            prepare_index(registry, vectors, model.name, model.dimension)
             models = (load_detector(settings), load_embedder(settings)) if photos else None
             began = time.perf_counter()
             if photos and models:
@@ -75,19 +75,18 @@ def search(
             with registry.reading() as session:
                 if sighting is not None:
                     by = {"sighting": sighting}
-                    template = of_sighting(session, None, keyring(settings), sighting, model)
+                    template = of_sighting(session, None, keyring(settings), sighting, model.name)
                 elif target is not None:
                     by = {"target": target}
-                    template = of_target(session, None, keyring(settings), target, model)
+                    template = of_target(session, None, keyring(settings), target, model.name)
                 else:
                     by = {"photos": [one.sha256 for one in faces]}
-                    template = of_photos(faces, contract)
+                    template = of_photos(faces, model)
                 query = make_query(
                     session,
                     None,
                     template,
                     model=model,
-                    contract=contract,
                     cameras=camera,
                     since_us=since_us,
                     until_us=until_us,

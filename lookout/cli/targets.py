@@ -16,12 +16,12 @@ from lookout.cli.context import cli_actor, open_registry
 from lookout.cli.indexing import index_now
 from lookout.clock import isoformat
 from lookout.errors import BadInputError
-from lookout.faces.models import embedder_contract, load_detector, load_embedder
+from lookout.faces.models import load_detector, load_embedder, template_model
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry.tables import Reference, Target, Watchlist
-from lookout.targets import Model, add_target, read_photos
+from lookout.targets import add_target, read_photos
 from lookout.texts import clean
 from lookout.watchlists.records import find_watchlist
 
@@ -61,7 +61,7 @@ def add(
             watchlist=watchlist,
             name=name,
             photos=found,
-            model=Model(settings.embedder, embedder_contract(settings)),
+            model=template_model(settings),
             actor=cli_actor(),
             confirm_disagreement=same_person,
         )

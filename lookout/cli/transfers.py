@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lookout.cli.context import cli_actor, open_registry
 from lookout.cli.indexing import index_now
 from lookout.errors import BadInputError
-from lookout.faces.models import embedder_contract, load_detector, load_embedder
+from lookout.faces.models import load_detector, load_embedder, template_model
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -27,7 +27,6 @@ from lookout.targets.batches import Line
 from lookout.targets.enrolment import Enroller
 from lookout.targets.exports import export, record_export
 from lookout.targets.imports import Models, begin_import, fail_import, run_import, try_import
-from lookout.targets.references import Model
 from lookout.targets.sources import Source, open_source
 from lookout.watchlists.records import find_watchlist
 
@@ -91,7 +90,7 @@ def _lines(
             yield [line]
         return
     ring = keyring(settings)
-    by = Enroller(cli_actor(), Blobs(settings.blobs, ring), ring, Model(settings.embedder, embedder_contract(settings)))
+    by = Enroller(cli_actor(), Blobs(settings.blobs, ring), ring, template_model(settings))
     with registry.transaction() as session:
         import_id = begin_import(session, by.actor, find_watchlist(session, watchlist, lock=True), name).id
     try:

@@ -12,21 +12,21 @@ from rich.table import Table
 
 from lookout.alerts.webhooks import create_webhook
 from lookout.cli.context import cli_actor, open_registry
-from lookout.faces.models import embedder_contract
+from lookout.faces.models import template_model
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.targets.people import ListedWatchlist
 from lookout.targets.people import list_watchlists as listed_watchlists
 from lookout.watchlists import records as watchlists
-from lookout.watchlists.thresholds import thresholds
+from lookout.watchlists.thresholds import MOST_STRANGERS, STRANGERS, thresholds
 
 app = typer.Typer(
     no_args_is_help=True, help="Watchlists: named sets of targets, each with its purpose and legal basis."
 )
 
-Threshold = Annotated[
-    float | None,
-    typer.Option(min=-1, max=1, help="Cosine that opens an alert of this tier; the model's own if not given."),
+Strangers = Annotated[
+    int,
+    typer.Option(min=1, max=MOST_STRANGERS, help="At most one false alert of this tier when so many strangers pass."),
 ]
 Name = Annotated[str, typer.Argument(help="Its name.")]
 
@@ -40,8 +40,10 @@ def create(
     review_on: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="When somebody must look whether it is still needed.")
     ] = None,
-    possible: Threshold = None,
-    likely: Threshold = None,
+    possible: Strangers = STRANGERS["possible"],
+    likely: Strangers = STRANGERS["likely"],
+    min_face_px: Annotated[int, typer.Option(help="Narrower faces never alert.")] = 40,
+    min_quality: Annotated[float, typer.Option(help="Faces below, 0 to 1, never alert.")] = 0.5,
     camera_group: Annotated[
         list[str] | None, typer.Option(help="Only on this group; repeat for more. All if not given.")
     ] = None,
@@ -56,28 +58,33 @@ def create(
 ) -> None:
     """Make a watchlist. Each webhook's signing secret is shown once, here."""
     settings = Settings()
-    contract = embedder_contract(settings)
+    calibration = template_model(settings).calibration
     given = watchlists.WatchlistFields(
         name=name,
         purpose=purpose,
         legal_basis=legal_basis,
         authorised_by=authorised_by,
         review_on=review_on.date() if review_on else None,
-        possible_threshold=possible,
-        likely_threshold=likely,
+        possible_strangers=possible,
+        likely_strangers=likely,
+        min_face_px=min_face_px,
+        min_quality=min_quality,
         camera_groups=camera_group or [],
         two_person_tiers=two_persons or [],
         reason_required=reason_required,
         retention_days=retention_days,
     )
     with open_registry(settings) as registry, registry.transaction() as session:
-        made = watchlists.create_watchlist(session, cli_actor(), given, contract)
+        made = watchlists.create_watchlist(session, cli_actor(), given)
         # Without webhooks nothing is sealed, and no keys are asked for.
         urls = dict.fromkeys(webhook or [])
         hooks = [create_webhook(session, cli_actor(), keyring(settings), made, url) for url in urls]
-    limits = thresholds(made, contract)
+    limits = thresholds(made, 0, calibration)
     console = Console(soft_wrap=True)
-    console.print(f"watchlist {made.name} made: possible from {limits.possible:.2f}, likely from {limits.likely:.2f}")
+    console.print(
+        f"watchlist {made.name} made. Of {possible:,} strangers at most one is reported as possible, of {likely:,} one "
+        f"as likely: with one person on it scores from {limits.possible:.3f} and {limits.likely:.3f}, more as it grows"
+    )
     for hook, secret in hooks:
         console.print(f"webhook {hook.url}: verify its messages with {secret} (shown only now)")
 
@@ -107,11 +114,11 @@ def list_watchlists(
 ) -> None:
     """Show all watchlists."""
     settings = Settings()
-    contract = embedder_contract(settings)
+    calibration = template_model(settings).calibration
     with open_registry(settings) as registry, registry.reading() as session:
         rows = []
         for listed in listed_watchlists(session, None, archived=archived):
-            limits = thresholds(listed.watchlist, contract)
+            limits = thresholds(listed.watchlist, listed.targets, calibration)
             rows.append(_row(listed, limits.possible, limits.likely))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -123,8 +130,8 @@ def list_watchlists(
             str(row["targets"]),
             row["purpose"],
             row["legal_basis"],
-            f"{row['thresholds']['possible']:.2f}",
-            f"{row['thresholds']['likely']:.2f}",
+            f"1 in {row['strangers']['possible']:,}: {row['thresholds']['possible']:.3f}",
+            f"1 in {row['strangers']['likely']:,}: {row['thresholds']['likely']:.3f}",
             ", ".join(row["camera_groups"]) or "all",
             "archived" if row["archived"] else "review overdue" if row["review_overdue"] else "in use",
         )
@@ -139,6 +146,7 @@ def _row(listed: ListedWatchlist, possible: float, likely: float) -> dict[str, A
         "purpose": watchlist.purpose,
         "legal_basis": watchlist.legal_basis,
         "targets": listed.targets,
+        "strangers": {"possible": watchlist.possible_strangers, "likely": watchlist.likely_strangers},
         "thresholds": {"possible": possible, "likely": likely},
         "camera_groups": watchlist.camera_groups,
         "review_on": watchlist.review_on.isoformat() if watchlist.review_on else None,

@@ -20,7 +20,7 @@ from lookout.exports.painting import Painter
 from lookout.exports.plan import Gap, Plan, Seen, Span, plan
 from lookout.exports.report import ClipFile, Contents, CropFile, GapEntry, MomentEntry, SourceFile, when
 from lookout.exports.work import StoppedError, Tick, part
-from lookout.faces.manifest import EmbedderContract
+from lookout.faces.models import TemplateModel
 from lookout.footage.folder import FootageFolder
 from lookout.masks import Masks
 from lookout.stores.blobs import Blobs
@@ -43,8 +43,7 @@ class Maker:
     registry: Registry
     blobs: Blobs
     footage: FootageFolder
-    model: str
-    contract: EmbedderContract
+    model: TemplateModel
     folder: Path
     detector: Callable[[], Detector]
 
@@ -91,7 +90,7 @@ def _contents(maker: Maker, export: Export, number: int | None) -> Contents:
         zone=export.zone,
         blur_others=export.blur_others,
         audit_entry=number,
-        model=report.model_of(maker.model, maker.contract),
+        model=report.model_of(maker.model),
     )
 
 
@@ -186,12 +185,12 @@ def _pictures(maker: Maker, planned: Plan, contents: Contents) -> dict[str, byte
 def _moment(maker: Maker, planned: Plan, seen: Seen, crops: list[CropFile], clips: Sequence[ClipFile]) -> MomentEntry:
     sighting = seen.sighting
     camera = planned.cameras.get(sighting.camera_id)
-    known = sighting.model == maker.model
+    known = sighting.model == maker.model.name
     return MomentEntry(
         number=seen.number,
         sighting=sighting.id,
         score=round(seen.score, 4),
-        rate=report.rate_of(maker.contract, seen.score) if known else None,
+        rate=maker.model.calibration.rate_at(seen.score) if known else None,
         model=sighting.model,
         camera=sighting.camera_id,
         camera_name=camera.name if camera else sighting.camera_id,

@@ -17,9 +17,8 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lookout.clock import isoformat, to_datetime
-from lookout.faces.manifest import EmbedderContract
-from lookout.watchlists.error_rates import rate_at
-from lookout.watchlists.thresholds import TIER_RATES, threshold_at
+from lookout.faces.models import TemplateModel
+from lookout.sightings.query import DEFAULT_RATE
 
 NAME = "report.html"
 MANIFEST = "manifest.json"
@@ -133,14 +132,9 @@ class Contents:
     gaps: list[GapEntry] = field(default_factory=list)
 
 
-def model_of(name: str, contract: EmbedderContract) -> Model:
+def model_of(model: TemplateModel) -> Model:
     """What the report tells of a model."""
-    return Model(name, round(threshold_at(contract, TIER_RATES["possible"]), 4), TIER_RATES["possible"])
-
-
-def rate_of(contract: EmbedderContract, score: float) -> float:
-    """The share of comparisons of two strangers that reach a score."""
-    return rate_at(contract, score)
+    return Model(model.name, round(model.calibration.score_at(DEFAULT_RATE), 4), DEFAULT_RATE)
 
 
 def manifest(contents: Contents) -> bytes:

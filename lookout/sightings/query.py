@@ -12,10 +12,9 @@ from sqlalchemy.orm import Session
 from lookout.accounts.rights import Identity
 from lookout.clock import isoformat, now_us
 from lookout.errors import BadInputError
-from lookout.faces.manifest import EmbedderContract
+from lookout.faces.models import TemplateModel
 from lookout.sightings.search import MAX_RESULTS, Query
 from lookout.stores.registry.tables import CameraRow, Sighting
-from lookout.watchlists.thresholds import TIER_RATES, threshold_at
 
 DEFAULT_RESULTS = 50
 #: The end of the year 9999: what dates can say, in microseconds.
@@ -24,9 +23,13 @@ MAX_US = 253_402_300_799_000_000
 NAMED = 20
 
 
-def default_min_score(contract: EmbedderContract) -> float:
-    """The cosine that one stranger in 10,000 reaches (FPIR 1e-4 a comparison): that of the tier `possible`."""
-    return threshold_at(contract, TIER_RATES["possible"])
+#: Share of comparisons of two strangers that may reach a score: of 10,000 sightings one is found by chance.
+DEFAULT_RATE = 1e-4
+
+
+def default_min_score(model: TemplateModel) -> float:
+    """The cosine that a search asks for if nothing is said: at `DEFAULT_RATE`."""
+    return model.calibration.score_at(DEFAULT_RATE)
 
 
 def make_query(
@@ -34,8 +37,7 @@ def make_query(
     who: Identity | None,
     templates: NDArray[np.float32],
     *,
-    model: str,
-    contract: EmbedderContract,
+    model: TemplateModel,
     cameras: Sequence[str] | None = None,
     since_us: int | None = None,
     until_us: int | None = None,
@@ -50,7 +52,6 @@ def make_query(
         who: whose rights count; None: all.
         templates: `(N, D)` or `(D,)` of length 1.
         model: the embedder that made the templates.
-        contract: of the same embedder.
         cameras: ids or names; none or empty: all that there is a right to.
         since_us: sightings that ended before are not wanted.
         until_us: sightings that began later are not wanted.
@@ -75,11 +76,11 @@ def make_query(
         raise BadInputError(f"limit: give a number between 1 and {MAX_RESULTS}, not {limit}.")
     return Query(
         templates=np.atleast_2d(templates).astype(np.float32),
-        model=model,
+        model=model.name,
         cameras=resolve_cameras(session, who, cameras) if cameras else None,
         since_us=since_us,
         until_us=until_us,
-        min_score=default_min_score(contract) if min_score is None else min_score,
+        min_score=default_min_score(model) if min_score is None else min_score,
         limit=limit,
         exclude=exclude,
     )

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from lookout.accounts.rights import Identity
 from lookout.errors import BadInputError, NotFoundError, PhotoError
-from lookout.faces.manifest import EmbedderContract
+from lookout.faces.models import TemplateModel
 from lookout.faces.photos import decode_photo, read_photo
 from lookout.sealing import Keyring
 from lookout.sightings.records import get_sighting
@@ -24,11 +24,10 @@ from lookout.stores.registry.tables import Target
 from lookout.stores.templates import sighting_place, target_place, unpack
 from lookout.targets.photos import sha256_of
 from lookout.targets.references import LEAST_WEIGHT
-from lookout.watchlists.thresholds import threshold_at
 
 if TYPE_CHECKING:
-    from lookout.faces.detector import YuNet
-    from lookout.faces.embedder import Embedder
+    from lookout.faces.detector import Detector
+    from lookout.faces.embedder import AlignedFace, Embedder
 
 Floats = NDArray[np.float32]
 
@@ -54,16 +53,16 @@ class QueryFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChosenFace:
-    """A face of a photo before it is embedded: `aligned` is BGR `(S, S, 3)`; the rest is as in `QueryFace`."""
+    """A face of a photo before it is embedded: `aligned` is as the embedder takes it; the rest is as in `QueryFace`."""
 
     name: str
-    aligned: NDArray[np.uint8]
+    aligned: AlignedFace
     quality: float
     warning: str
 
 
 def choose_face(
-    bgr: NDArray[np.uint8], name: str, detector: YuNet, embedder: Embedder, *, face: int | None = None
+    bgr: NDArray[np.uint8], name: str, detector: Detector, embedder: Embedder, *, face: int | None = None
 ) -> ChosenFace:
     """The face of a decoded photo, BGR `(H, W, 3)`; also one that is too poor to be enrolled. Any thread may do so.
 
@@ -100,7 +99,7 @@ def embedded(chosen: ChosenFace, sha256: str, embedder: Embedder) -> QueryFace:
 
 
 def read_faces(
-    paths: Sequence[Path], detector: YuNet, embedder: Embedder, *, face: int | None = None
+    paths: Sequence[Path], detector: Detector, embedder: Embedder, *, face: int | None = None
 ) -> list[QueryFace]:
     """The faces of photo files.
 
@@ -115,7 +114,7 @@ def read_faces(
     return found
 
 
-def of_photos(faces: Sequence[QueryFace], contract: EmbedderContract) -> Floats:
+def of_photos(faces: Sequence[QueryFace], model: TemplateModel) -> Floats:
     """One template `(D,)` of all photos of a person, combined as a target's are.
 
     Combined rather than searched one by one with the best score taken: a stranger would have as many chances to
@@ -128,7 +127,7 @@ def of_photos(faces: Sequence[QueryFace], contract: EmbedderContract) -> Floats:
 
     if not faces:
         raise BadInputError("photos: send at least one.")
-    least = threshold_at(contract, STRANGER_RATE)
+    least = model.calibration.score_at(STRANGER_RATE)
     weights = [max(face.quality, LEAST_WEIGHT) for face in faces]
     combined = combine(np.stack([face.template for face in faces]), weights, least)
     if combined.outliers:

@@ -159,10 +159,13 @@ class Vectors:
                 client.upsert(collection, whole, timeout=REQUEST_TIMEOUT_S)
 
     def delete(self, alias: str, ids: Sequence[str]) -> None:
-        """Remove templates; ids that are not there do no harm."""
+        """Remove templates, whichever model made them; ids that are not there do no harm."""
         with self._milvus() as client:
-            for start in range(0, len(ids), ROWS_PER_REQUEST):
-                client.delete(alias, ids=list(ids[start : start + ROWS_PER_REQUEST]), timeout=REQUEST_TIMEOUT_S)
+            named = client.list_collections(timeout=REQUEST_TIMEOUT_S)
+            for collection in [one for one in named if one.startswith(f"{alias}_")]:
+                for start in range(0, len(ids), ROWS_PER_REQUEST):
+                    some = list(ids[start : start + ROWS_PER_REQUEST])
+                    client.delete(collection, ids=some, timeout=REQUEST_TIMEOUT_S)
 
     def search_targets(self, templates: Floats, limit: int) -> list[list[Hit]]:
         """The `limit` targets most alike to each template of `(N, D)`, best first, in one request."""

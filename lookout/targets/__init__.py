@@ -2,6 +2,5 @@
 
 from lookout.targets.enrolment import add_target
 from lookout.targets.photos import Photo, read_photos
-from lookout.targets.references import Model
 
-__all__ = ["Model", "Photo", "add_target", "read_photos"]
+__all__ = ["Photo", "add_target", "read_photos"]

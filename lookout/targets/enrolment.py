@@ -12,6 +12,7 @@ from lookout import audit
 from lookout.audit import SYSTEM, Actor
 from lookout.clock import now_us
 from lookout.errors import BadInputError, ConflictError
+from lookout.faces.models import TemplateModel
 from lookout.sealing import Keyring
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry import Registry
@@ -19,7 +20,6 @@ from lookout.stores.registry.tables import Reference, Target, Watchlist, new_id
 from lookout.targets.photos import Photo
 from lookout.targets.references import (
     DisagreesError,
-    Model,
     confirm,
     known_photos,
     new_reference,
@@ -59,7 +59,7 @@ class Enroller:
     actor: Actor
     blobs: Blobs
     keyring: Keyring
-    model: Model
+    model: TemplateModel
 
 
 def create_target(
@@ -189,7 +189,7 @@ def add_target(
     watchlist: str,
     name: str,
     photos: Sequence[Photo],
-    model: Model,
+    model: TemplateModel,
     actor: Actor = SYSTEM,
     confirm_disagreement: bool = False,
 ) -> Target:

@@ -25,7 +25,7 @@ from lookout.targets.sources import Entry, Source
 
 if TYPE_CHECKING:
     from lookout.faces.bulk import ExaminedPhoto
-    from lookout.faces.detector import YuNet
+    from lookout.faces.detector import Detector
     from lookout.faces.embedder import Embedder
 
 #: One transaction's worth.
@@ -37,7 +37,7 @@ STATES = ("waiting", "accepted", "refused", "known")
 class Models:
     """What looks at the photos, and on how many threads."""
 
-    detector: YuNet
+    detector: Detector
     embedder: Embedder
     threads: int = 2
 

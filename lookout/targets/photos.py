@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lookout.faces.photos import decode_photo, read_photo
 
 if TYPE_CHECKING:
-    from lookout.faces.detector import YuNet
+    from lookout.faces.detector import Detector
     from lookout.faces.embedder import Embedder
     from lookout.faces.enrolment import EnrolledFace
 
@@ -48,7 +48,9 @@ class Photo:
         return sha256_of(self.data)
 
 
-def read_photos(paths: Sequence[Path], detector: YuNet, embedder: Embedder, *, face: int | None = None) -> list[Photo]:
+def read_photos(
+    paths: Sequence[Path], detector: Detector, embedder: Embedder, *, face: int | None = None
+) -> list[Photo]:
     """Read and judge photos, all before anything is stored.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +11,17 @@ from sqlalchemy.orm import Session
 
 from lookout.clock import now_us
 from lookout.errors import ConflictError
-from lookout.faces.manifest import EmbedderContract
+from lookout.faces.models import TemplateModel
 from lookout.sealing import Keyring
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry.tables import IndexRemoval, Reference, Target, new_id
 from lookout.stores.templates import pack, reference_place, target_place, unpack_many
 from lookout.targets.photos import Photo
-from lookout.watchlists.thresholds import threshold_at
 
 Floats = NDArray[np.float32]
 
 #: A photo of no quality would have no weight at all.
 LEAST_WEIGHT = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """The embedder that templates are made and compared with."""
-
-    name: str
-    contract: EmbedderContract
 
 
 class DisagreesError(ConflictError):
@@ -48,7 +38,7 @@ class DisagreesError(ConflictError):
         self.known = tuple(known)
 
 
-def new_reference(target_id: str, photo: Photo, keyring: Keyring, model: Model) -> Reference:
+def new_reference(target_id: str, photo: Photo, keyring: Keyring, model: TemplateModel) -> Reference:
     """A reference of a target, not yet in any store."""
     reference_id = new_id()
     return Reference(
@@ -94,7 +84,7 @@ def known_photos(session: Session, target: Target) -> set[str]:
     return set(session.scalars(select(Reference.photo_sha256).where(Reference.target_id == target.id)))
 
 
-def recombine(session: Session, keyring: Keyring, target: Target, model: Model) -> list[Reference]:
+def recombine(session: Session, keyring: Keyring, target: Target, model: TemplateModel) -> list[Reference]:
     """Make a target's template anew of its photos; returns those that disagree with the others and are left out.
 
     Whoever calls it has the target locked, and runs `lookout.stores.index.update_index` after the commit.
@@ -122,18 +112,20 @@ def recombine(session: Session, keyring: Keyring, target: Target, model: Model) 
 
 
 def combined(
-    templates: Floats, qualities: Sequence[float], model: Model, confirmed: Collection[int] = ()
+    templates: Floats, qualities: Sequence[float], model: TemplateModel, confirmed: Collection[int] = ()
 ) -> tuple[Floats, tuple[int, ...]]:
     """The template of photos `(N, D)` of one person, and the positions of those that are left out of it."""
     # It imports OpenVINO, which takes a third of a second: only who combines should wait for it.
     from lookout.faces.combining import STRANGER_RATE, combine
 
     weights = [max(quality, LEAST_WEIGHT) for quality in qualities]
-    found = combine(templates, weights, threshold_at(model.contract, STRANGER_RATE), confirmed=confirmed)
+    found = combine(templates, weights, model.calibration.score_at(STRANGER_RATE), confirmed=confirmed)
     return found.template, found.outliers
 
 
-def confirm(session: Session, keyring: Keyring, target: Target, references: Iterable[Reference], model: Model) -> None:
+def confirm(
+    session: Session, keyring: Keyring, target: Target, references: Iterable[Reference], model: TemplateModel
+) -> None:
     """Take photos that disagree into the template all the same: a person said that all of them show the target."""
     wanted = {reference.id for reference in references}
     session.flush()

@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session, joinedload
 
 from lookout.accounts.rights import Identity
 from lookout.errors import ConflictError
+from lookout.faces.models import TemplateModel
 from lookout.sealing import Keyring
 from lookout.stores.registry.tables import Reference, Target
 from lookout.stores.templates import reference_place, unpack_many
 from lookout.stores.vectors import Vectors
 from lookout.targets.photos import Photo
-from lookout.targets.references import Model, combined
-from lookout.watchlists.thresholds import thresholds
+from lookout.targets.references import combined
+from lookout.watchlists.thresholds import sizes, thresholds
 
 Floats = NDArray[np.float32]
 
@@ -61,7 +62,7 @@ def resembling(
     session: Session,
     vectors: Vectors,
     keyring: Keyring,
-    model: Model,
+    model: TemplateModel,
     who: Identity | None,
     photos: Sequence[Photo],
 ) -> list[Resemblance]:
@@ -82,8 +83,10 @@ def resembling(
         select(Target).where(Target.id.in_(scores), Target.erased_at_us.is_(None)).options(joinedload(Target.watchlist))
     )
     found = []
-    for target in session.scalars(query):
-        limit = thresholds(target.watchlist, model.contract).possible
+    targets = list(session.scalars(query))
+    people = sizes(session, {target.watchlist_id for target in targets})
+    for target in targets:
+        limit = thresholds(target.watchlist, people[target.watchlist_id], model.calibration).possible
         visible = who is None or who.sees_watchlist(target.watchlist_id)
         if visible and target.watchlist.archived_at_us is None and scores[target.id] >= limit:
             face_id = _most_alike(session, keyring, target, template)

@@ -14,15 +14,16 @@ from lookout import audit
 from lookout.audit import Actor
 from lookout.clock import now_us
 from lookout.errors import BadInputError, ConflictError, NotFoundError
-from lookout.faces.manifest import EmbedderContract
 from lookout.stores.registry.tables import TIERS, IndexRemoval, Target, User, Watchlist, new_id
 from lookout.texts import clean
 from lookout.watchlists import schedule
-from lookout.watchlists.thresholds import thresholds
+from lookout.watchlists.thresholds import MOST_STRANGERS, STRANGERS
 
 MAX_GROUPS = 200
 MAX_ACKNOWLEDGE_S = 30 * 24 * 3600
 MAX_RETENTION_DAYS = 3650
+#: Narrower faces are not matched reliably, whatever a watchlist wants: docs/accuracy.md, "Face width".
+MIN_MATCHED_PX, MAX_FACE_PX = 20, 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,10 @@ class WatchlistFields:
     legal_basis: str
     authorised_by: str = ""
     review_on: date | None = None
-    possible_threshold: float | None = None
-    likely_threshold: float | None = None
+    possible_strangers: int = STRANGERS["possible"]
+    likely_strangers: int = STRANGERS["likely"]
+    min_face_px: int = 40
+    min_quality: float = 0.5
     camera_groups: Sequence[str] = ()
     schedule: dict[str, Any] | None = None
     two_person_tiers: Sequence[str] = ()
@@ -45,7 +48,7 @@ class WatchlistFields:
 
 
 def create_watchlist(
-    session: Session, actor: Actor, given: WatchlistFields, contract: EmbedderContract, *, owner_id: str | None = None
+    session: Session, actor: Actor, given: WatchlistFields, *, owner_id: str | None = None
 ) -> Watchlist:
     """Make a watchlist. Its maker gets the right to it, where the maker's rights are limited.
 
@@ -54,7 +57,7 @@ def create_watchlist(
         ConflictError: there is one of that name.
     """
     watchlist = Watchlist(id=new_id(), created_at_us=now_us(), version=1, archived_at_us=None)
-    _fill(session, watchlist, given, contract)
+    _fill(session, watchlist, given)
     session.add(watchlist)
     session.flush()
     owner = session.get(User, owner_id, with_for_update=True) if owner_id else None
@@ -73,9 +76,7 @@ def create_watchlist(
     return watchlist
 
 
-def change_watchlist(
-    session: Session, actor: Actor, watchlist: Watchlist, given: WatchlistFields, contract: EmbedderContract
-) -> None:
+def change_watchlist(session: Session, actor: Actor, watchlist: Watchlist, given: WatchlistFields) -> None:
     """Give a watchlist, locked by `find_watchlist` or `get_watchlist`, other fields.
 
     Raises:
@@ -85,7 +86,7 @@ def change_watchlist(
     if watchlist.archived_at_us is not None:
         raise BadInputError(f"watchlist {watchlist.name} is archived: restore it first.")
     before = _plain(fields_of(watchlist))
-    _fill(session, watchlist, given, contract)
+    _fill(session, watchlist, given)
     after = _plain(fields_of(watchlist))
     changed = {name: [before[name], after[name]] for name in after if after[name] != before[name]}
     if not changed:
@@ -155,7 +156,7 @@ def is_active(watchlist: Watchlist, target: Target, camera_group: str, at_us: in
     )
 
 
-def _fill(session: Session, watchlist: Watchlist, given: WatchlistFields, contract: EmbedderContract) -> None:
+def _fill(session: Session, watchlist: Watchlist, given: WatchlistFields) -> None:
     checked = _checked(given)
     query = select(Watchlist.id).where(Watchlist.name == checked.name, Watchlist.id != watchlist.id)
     with session.no_autoflush:
@@ -163,17 +164,18 @@ def _fill(session: Session, watchlist: Watchlist, given: WatchlistFields, contra
             raise ConflictError(f"there is a watchlist {checked.name} already; choose another name.")
         for one in fields(WatchlistFields):
             setattr(watchlist, one.name, getattr(checked, one.name))
-    limits = thresholds(watchlist, contract)
-    if limits.likely < limits.possible:
-        raise BadInputError(
-            f"`likely` (from {limits.likely:.2f}) must not be below `possible` (from {limits.possible:.2f})."
-        )
 
 
 def _checked(given: WatchlistFields) -> WatchlistFields:
-    for field, threshold in (("possible", given.possible_threshold), ("likely", given.likely_threshold)):
-        if threshold is not None and not -1 <= threshold <= 1:
-            raise BadInputError(f"threshold of `{field}`: a cosine is -1 to 1.")
+    if not 1 <= given.possible_strangers <= given.likely_strangers <= MOST_STRANGERS:
+        raise BadInputError(
+            "strangers for one false alert: `possible` is at least 1, `likely` at least as many, "
+            f"at most {MOST_STRANGERS:,}."
+        )
+    if not MIN_MATCHED_PX <= given.min_face_px <= MAX_FACE_PX:
+        raise BadInputError(f"least face width: {MIN_MATCHED_PX} to {MAX_FACE_PX} pixels.")
+    if not 0 <= given.min_quality <= 1:
+        raise BadInputError("least quality: 0 to 1.")
     if len(given.camera_groups) > MAX_GROUPS:
         raise BadInputError(f"camera groups: name at most {MAX_GROUPS}.")
     if unknown := set(given.two_person_tiers) - set(TIERS):

@@ -1,17 +1,20 @@
-"""From which score on a match is worth an alert."""
+"""From which score on a match is worth an alert: stated as an error rate, worked out at the watchlist's size."""
 
 from __future__ import annotations
 
-import itertools
-import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from lookout.faces.manifest import EmbedderContract
-from lookout.stores.registry.tables import Watchlist
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-#: Share of comparisons of two strangers that may reach a tier, where a watchlist says nothing else. A watchlist of N
-#: references then reports a stranger about N times as often.
-TIER_RATES = {"possible": 1e-4, "likely": 1e-5}
+from lookout.faces.calibration import Calibration
+from lookout.stores.registry.tables import Target, Watchlist
+
+#: Of so many strangers at most one reaches a tier, where a watchlist says nothing else: its FPIR.
+STRANGERS = {"possible": 500, "likely": 10_000}
+#: Nobody can state less than one in so many: no tail was measured so far.
+MOST_STRANGERS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +35,28 @@ class Thresholds:
         return self.likely if tier == "likely" else self.possible
 
 
-def thresholds(watchlist: Watchlist, contract: EmbedderContract) -> Thresholds:
-    """A watchlist's own thresholds, or the model's at `TIER_RATES`."""
-    possible = watchlist.possible_threshold
-    likely = watchlist.likely_threshold
+def thresholds(watchlist: Watchlist, size: int, calibration: Calibration) -> Thresholds:
+    """A watchlist's thresholds.
+
+    Args:
+        watchlist: states how many strangers at least pass for one false alert.
+        size: how many people are on it; of an empty one the first person's thresholds are told.
+        calibration: of the embedder whose scores are compared.
+    """
     return Thresholds(
-        threshold_at(contract, TIER_RATES["possible"]) if possible is None else possible,
-        threshold_at(contract, TIER_RATES["likely"]) if likely is None else likely,
+        calibration.threshold(1 / watchlist.possible_strangers, size),
+        calibration.threshold(1 / watchlist.likely_strangers, size),
     )
 
 
-def threshold_at(contract: EmbedderContract, rate: float) -> float:
-    """The cosine that a share `rate` of strangers' comparisons reaches, by the model's operating points.
+def sizes(session: Session, watchlists: Collection[str]) -> dict[str, int]:
+    """How many people are on each watchlist, those included who have no photo yet or are not looked for now.
 
-    Straight lines over the rate's logarithm, drawn on beyond the last points; a single point holds everywhere.
+    A threshold that moved by the hour, or while a model is switched, would explain nothing.
     """
-    points = sorted((math.log10(known), cosine) for known, cosine in contract.operating_points.items())
-    if len(points) == 1:
-        return points[0][1]
-    wanted = math.log10(rate)
-    pairs = list(itertools.pairwise(points))
-    (left, left_cosine), (right, right_cosine) = next((pair for pair in pairs if wanted <= pair[1][0]), pairs[-1])
-    slope = (right_cosine - left_cosine) / (right - left)
-    return min(1.0, left_cosine + slope * (wanted - left))
+    counted = (
+        select(Target.watchlist_id, func.count())
+        .where(Target.watchlist_id.in_(watchlists), Target.erased_at_us.is_(None))
+        .group_by(Target.watchlist_id)
+    )
+    return {**dict.fromkeys(watchlists, 0), **{row[0]: int(row[1]) for row in session.execute(counted)}}

@@ -153,7 +153,7 @@ def search(parts: WithParts, who: Searcher, asked: Annotated[Asked, Depends(read
     from lookout.sightings.sources import of_photos, of_sighting, of_target
 
     began = time.perf_counter()
-    body, model = asked.body, parts.settings.embedder
+    body, model = asked.body, parts.model
     if len(asked.photos) + (body.sighting is not None) + (body.target is not None) == 0:
         raise BadInputError("send at least one photo as `photos`, or name a `sighting` or a `target`.")
     if asked.photos and (body.sighting is not None or body.target is not None):
@@ -166,19 +166,18 @@ def search(parts: WithParts, who: Searcher, asked: Annotated[Asked, Depends(read
     with parts.registry.reading() as session:
         if body.sighting is not None:
             by = {"sighting": body.sighting}
-            template = of_sighting(session, who, parts.keyring, body.sighting, model)
+            template = of_sighting(session, who, parts.keyring, body.sighting, model.name)
         elif body.target is not None:
             by = {"target": body.target}
-            template = of_target(session, who, parts.keyring, body.target, model)
+            template = of_target(session, who, parts.keyring, body.target, model.name)
         else:
             by = {"photos": [face.sha256 for face in faces]}
-            template = of_photos(faces, parts.contract)
+            template = of_photos(faces, model)
         query = make_query(
             session,
             who,
             template,
             model=model,
-            contract=parts.contract,
             cameras=body.cameras,
             since_us=None if body.since is None else round(body.since.timestamp() * 1e6),
             until_us=None if body.until is None else round(body.until.timestamp() * 1e6),

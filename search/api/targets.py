@@ -25,7 +25,7 @@ from lookout.targets.people import (
     record_view,
 )
 from lookout.targets.photos import Photo
-from lookout.targets.references import DisagreesError, Model
+from lookout.targets.references import DisagreesError
 from lookout.targets.resemblance import ResemblesError, resembling
 from search import problems
 from search.api import api_router, paging
@@ -237,7 +237,7 @@ def read_photos(parts: Parts, sent: SentForm) -> list[Photo]:
 
 def enroller(parts: Parts, who: Identity) -> Enroller:
     """Who enrols."""
-    model = Model(parts.settings.embedder, parts.contract)
+    model = parts.model
     return Enroller(who.actor, parts.blobs, parts.keyring, model)
 
 

@@ -10,15 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from lookout.accounts.rights import Identity
+from lookout.alerts.precision import precision_of
 from lookout.clock import isoformat
-from lookout.faces.manifest import EmbedderContract
+from lookout.faces.calibration import Calibration
 from lookout.stores.registry.tables import Watchlist
 from lookout.targets.people import ListedWatchlist, count_targets, get_watchlist, is_overdue, list_watchlists
 from lookout.watchlists import records as watchlists
-from lookout.watchlists.error_rates import rate_at, strangers_in_10_000
 from lookout.watchlists.records import WatchlistFields
 from lookout.watchlists.schedule import MAX_WINDOWS
-from lookout.watchlists.thresholds import thresholds
+from lookout.watchlists.thresholds import MOST_STRANGERS, STRANGERS, thresholds
 from search.api import api_router
 from search.api.once import Key, fingerprint, once
 from search.api.versions import IfMatch, check_version, set_etag
@@ -32,12 +32,14 @@ Reader = Annotated[Identity, Depends(Allowed("watchlists:read"))]
 Writer = Annotated[Identity, Depends(Allowed("watchlists:write"))]
 Id = Annotated[str, Path(max_length=64, pattern=r"^[\w-]+$")]
 Tier = Literal["possible", "likely"]
-Cosine = Annotated[float, Field(ge=-1, le=1)]
 Group = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f]*$")]
 NO_CONTROLS = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "There is none, or no right to it."}}
 CONFLICT: dict[int | str, dict[str, Any]] = {409: {"description": "There is one of that name already."}}
 STALE: dict[int | str, dict[str, Any]] = {412: {"description": "Somebody else changed it meanwhile."}}
+
+
+_PER = "when so many strangers pass, at most one of them is reported as"
 
 
 class Window(BaseModel):
@@ -71,8 +73,17 @@ class WatchlistIn(BaseModel):
     legal_basis: str = Field(min_length=1, max_length=1000, pattern=NO_CONTROLS, description="what allows it")
     authorised_by: str = Field("", max_length=200, pattern=NO_CONTROLS)
     review_on: date | None = Field(None, description="when somebody must look whether it is still needed")
-    possible_threshold: Cosine | None = Field(None, description="cosine from which on; null: the model's own")
-    likely_threshold: Cosine | None = Field(None, description="cosine from which on; null: the model's own")
+    possible_strangers: int = Field(
+        STRANGERS["possible"], ge=1, le=MOST_STRANGERS, description=f"{_PER} `possible` or higher"
+    )
+    likely_strangers: int = Field(STRANGERS["likely"], ge=1, le=MOST_STRANGERS, description=f"{_PER} `likely`")
+    min_face_px: int = Field(
+        40,
+        ge=watchlists.MIN_MATCHED_PX,
+        le=watchlists.MAX_FACE_PX,
+        description="narrower faces are kept as sightings and never alert",
+    )
+    min_quality: float = Field(0.5, ge=0, le=1, description="faces below are kept as sightings and never alert")
     camera_groups: list[Group] = Field(default=[], max_length=watchlists.MAX_GROUPS, description="empty: all")
     schedule: ScheduleIn | None = Field(None, description="when it is looked for; null: always")
     two_person_tiers: list[Tier] = Field(
@@ -95,9 +106,9 @@ class WatchlistIn(BaseModel):
 class ThresholdOut(BaseModel):
     """From when on a match is worth an alert, and how often strangers are reported so."""
 
-    cosine: float
-    false_accept_rate: float = Field(description="share of comparisons of two strangers that reach it")
-    strangers_in_10_000: float = Field(description="of so many strangers this watchlist would report about this many")
+    strangers: int = Field(description="of so many strangers who pass at most one is reported")
+    cosine: float = Field(description="the score that this takes at the watchlist's size, with the embedder in use")
+    false_match_rate: float = Field(description="share of comparisons of two strangers that reach it")
 
 
 class WatchlistOut(BaseModel):
@@ -110,8 +121,10 @@ class WatchlistOut(BaseModel):
     authorised_by: str
     review_on: date | None
     review_overdue: bool
-    possible_threshold: float | None
-    likely_threshold: float | None
+    possible_strangers: int
+    likely_strangers: int
+    min_face_px: int
+    min_quality: float
     thresholds: dict[Tier, ThresholdOut] = Field(description="as they hold now")
     camera_groups: list[str]
     schedule: dict[str, Any] | None
@@ -123,6 +136,16 @@ class WatchlistOut(BaseModel):
     archived_at: str | None = Field(description="since when it is out of use; RFC 3339, UTC")
     created_at: str = Field(description="RFC 3339, UTC")
     version: int
+
+
+class PrecisionOut(BaseModel):
+    """What people said of a tier's alerts."""
+
+    confirmed: int
+    rejected: int
+    share: float | None = Field(description="of judged alerts that were right; null before the first verdict")
+    low: float = Field(description="with 95 % certainty the share is not below,")
+    high: float = Field(description="nor above")
 
 
 class WatchlistList(BaseModel):
@@ -139,7 +162,8 @@ def list_all(
 ) -> dict[str, Any]:
     """All watchlists with a right to."""
     with parts.registry.reading() as session:
-        return {"items": [as_listed(one, parts.contract) for one in list_watchlists(session, who, archived=archived)]}
+        listed = list_watchlists(session, who, archived=archived)
+        return {"items": [as_listed(one, parts.model.calibration) for one in listed]}
 
 
 @router.post(
@@ -149,8 +173,8 @@ def create(request: Request, parts: WithParts, who: Writer, body: WatchlistIn, k
     """Make a watchlist; who makes it gets the right to it."""
 
     def make(session: Session) -> dict[str, Any]:
-        made = watchlists.create_watchlist(session, who.actor, body.fields(), parts.contract, owner_id=who.user_id)
-        return as_watchlist(made, 0, parts.contract)
+        made = watchlists.create_watchlist(session, who.actor, body.fields(), owner_id=who.user_id)
+        return as_watchlist(made, 0, parts.model.calibration)
 
     return once(parts.registry, who, key, fingerprint(request, body.model_dump_json().encode()), make)
 
@@ -161,7 +185,25 @@ def get(response: Response, parts: WithParts, who: Reader, watchlist_id: Id) -> 
     with parts.registry.reading() as session:
         found = get_watchlist(session, who, watchlist_id)
         set_etag(response, found.version)
-        return as_watchlist(found, count_targets(session, found.id), parts.contract)
+        return as_watchlist(found, count_targets(session, found.id), parts.model.calibration)
+
+
+@router.get("/watchlists/{watchlist_id}/precision", response_model=dict[Tier, PrecisionOut], responses=NOT_FOUND)
+def get_precision(parts: WithParts, who: Reader, watchlist_id: Id) -> dict[str, Any]:
+    """How often its alerts were right, by people's verdicts on those that are still kept."""
+    with parts.registry.reading() as session:
+        found = get_watchlist(session, who, watchlist_id)
+        tiers = precision_of(session, [found.id])[found.id]
+    return {
+        tier: {
+            "confirmed": one.confirmed,
+            "rejected": one.rejected,
+            "share": one.share,
+            "low": one.interval[0],
+            "high": one.interval[1],
+        }
+        for tier, one in tiers.items()
+    }
 
 
 @router.put("/watchlists/{watchlist_id}", response_model=WatchlistOut, responses={**NOT_FOUND, **CONFLICT, **STALE})
@@ -172,9 +214,9 @@ def change(
     with parts.registry.transaction() as session:
         found = get_watchlist(session, who, watchlist_id, lock=True)
         check_version(if_match, found.version)
-        watchlists.change_watchlist(session, who.actor, found, body.fields(), parts.contract)
+        watchlists.change_watchlist(session, who.actor, found, body.fields())
         set_etag(response, found.version)
-        return as_watchlist(found, count_targets(session, found.id), parts.contract)
+        return as_watchlist(found, count_targets(session, found.id), parts.model.calibration)
 
 
 @router.post("/watchlists/{watchlist_id}/archive", response_model=WatchlistOut, responses=NOT_FOUND)
@@ -196,29 +238,32 @@ def _set_archived(
         found = get_watchlist(session, who, watchlist_id, lock=True)
         step = watchlists.archive_watchlist if archived else watchlists.restore_watchlist
         step(session, who.actor, found)
-        answer = as_watchlist(found, count_targets(session, found.id), parts.contract)
+        answer = as_watchlist(found, count_targets(session, found.id), parts.model.calibration)
     index_now(parts)
     set_etag(response, found.version)
     return answer
 
 
-def meaning(watchlist: Watchlist, targets: int, contract: EmbedderContract) -> dict[str, dict[str, float]]:
-    """What a watchlist's thresholds mean at its size; of an empty one, for the first person on it."""
-    limits = thresholds(watchlist, contract)
-    told = {}
-    for tier, cosine in (("possible", limits.possible), ("likely", limits.likely)):
-        rate = rate_at(contract, cosine)
-        strangers = strangers_in_10_000(rate, max(1, targets))
-        told[tier] = {"cosine": cosine, "false_accept_rate": rate, "strangers_in_10_000": strangers}
-    return told
+def meaning(watchlist: Watchlist, targets: int, calibration: Calibration) -> dict[str, dict[str, Any]]:
+    """What a watchlist's error rates take at its size; of an empty one, for the first person on it."""
+    limits = thresholds(watchlist, targets, calibration)
+    stated = {"possible": watchlist.possible_strangers, "likely": watchlist.likely_strangers}
+    return {
+        tier: {
+            "strangers": strangers,
+            "cosine": limits.of(tier),
+            "false_match_rate": calibration.rate_at(limits.of(tier)),
+        }
+        for tier, strangers in stated.items()
+    }
 
 
-def as_listed(listed: ListedWatchlist, contract: EmbedderContract) -> dict[str, Any]:
+def as_listed(listed: ListedWatchlist, calibration: Calibration) -> dict[str, Any]:
     """A watchlist of a list as JSON."""
-    return as_watchlist(listed.watchlist, listed.targets, contract)
+    return as_watchlist(listed.watchlist, listed.targets, calibration)
 
 
-def as_watchlist(watchlist: Watchlist, targets: int, contract: EmbedderContract) -> dict[str, Any]:
+def as_watchlist(watchlist: Watchlist, targets: int, calibration: Calibration) -> dict[str, Any]:
     """A watchlist as JSON."""
     return {
         "id": watchlist.id,
@@ -228,9 +273,11 @@ def as_watchlist(watchlist: Watchlist, targets: int, contract: EmbedderContract)
         "authorised_by": watchlist.authorised_by,
         "review_on": watchlist.review_on.isoformat() if watchlist.review_on else None,
         "review_overdue": is_overdue(watchlist),
-        "possible_threshold": watchlist.possible_threshold,
-        "likely_threshold": watchlist.likely_threshold,
-        "thresholds": meaning(watchlist, targets, contract),
+        "possible_strangers": watchlist.possible_strangers,
+        "likely_strangers": watchlist.likely_strangers,
+        "min_face_px": watchlist.min_face_px,
+        "min_quality": watchlist.min_quality,
+        "thresholds": meaning(watchlist, targets, calibration),
         "camera_groups": watchlist.camera_groups,
         "schedule": watchlist.schedule,
         "two_person_tiers": watchlist.two_person_tiers,

@@ -17,7 +17,6 @@ from lookout.sightings.query import default_min_score
 from lookout.sightings.records import get_sighting
 from lookout.stores.registry.tables import Sighting
 from lookout.targets.people import get_target, photos_of
-from lookout.watchlists.thresholds import TIER_RATES, threshold_at
 from search.api.photos import as_examination
 from search.parts import Parts, parts_of
 from search.security import Allowed
@@ -33,6 +32,10 @@ Wanted = Annotated[str, Query(max_length=64)]
 LIMIT = 500
 #: down to the cosine that so large a share of strangers reaches.
 LEAST_RATE = 1e-2
+#: Shares of comparisons of strangers by which the page words a score, as a watchlist's tiers would.
+TIER_RATES = {"possible": 1e-4, "likely": 1e-5}
+#: Rates whose scores the page is told, to draw a line between.
+POINTS = tuple(10.0**-power for power in range(1, 10))
 MAX_REASON = 1000
 
 
@@ -45,17 +48,17 @@ def show_search(
         cameras = list_cameras(session, groups=who.camera_groups)
         start = _start(session, who, sighting, target)
         empty = not _has_sightings(session, who)
-    contract = parts.contract
+    calibration = parts.model.calibration
     return pages.page(
         request,
         "search/page.html",
         cameras=cameras,
         start=start,
         empty=empty,
-        thresholds={tier: {"rate": rate, "score": threshold_at(contract, rate)} for tier, rate in TIER_RATES.items()},
-        floor=threshold_at(contract, LEAST_RATE),
-        default=default_min_score(contract),
-        points=sorted((score, rate) for rate, score in contract.operating_points.items()),
+        thresholds={tier: {"rate": rate, "score": calibration.score_at(rate)} for tier, rate in TIER_RATES.items()},
+        floor=calibration.score_at(LEAST_RATE),
+        default=default_min_score(parts.model),
+        points=[(calibration.score_at(rate), rate) for rate in POINTS],
         limit=LIMIT,
         max_reason=MAX_REASON,
     )

@@ -16,13 +16,14 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
 from lookout.accounts.rights import Identity
+from lookout.alerts.precision import precision_of
 from lookout.errors import BadInputError, ConflictError
 from lookout.stores.registry.tables import TIERS, CameraRow, Target, Watchlist
 from lookout.targets.people import count_targets, get_watchlist, is_overdue, list_targets, list_watchlists
 from lookout.watchlists import records as watchlists
 from lookout.watchlists.records import WatchlistFields, fields_of
 from lookout.watchlists.schedule import DAYS, MAX_WINDOWS
-from lookout.watchlists.thresholds import thresholds
+from lookout.watchlists.thresholds import MOST_STRANGERS
 from search.api import paging
 from search.api.watchlists import NO_CONTROLS, Id, Reader, WithParts, Writer, meaning
 from search.indexing import index_now
@@ -56,16 +57,16 @@ def show_meaning(
     request: Request,
     parts: WithParts,
     who: Writer,  # noqa: ARG001 - the right is what counts
-    possible_threshold: Annotated[str, Query(max_length=20)] = "",
-    likely_threshold: Annotated[str, Query(max_length=20)] = "",
+    possible_strangers: Annotated[str, Query(max_length=20)] = "",
+    likely_strangers: Annotated[str, Query(max_length=20)] = "",
     targets: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
 ) -> Response:
     """What thresholds mean, while they are typed."""
     try:
-        given = replace(EMPTY, **_thresholds(possible_threshold, likely_threshold))
+        given = replace(EMPTY, **_rates(possible_strangers, likely_strangers))
     except BadInputError:
         given = EMPTY
-    told = meaning(_unsaved(given), targets, parts.contract)
+    told = meaning(_unsaved(given), targets, parts.model.calibration)
     return pages.page(request, "watchlists/meaning.html", told=told, targets=targets)
 
 
@@ -76,7 +77,7 @@ def create(request: Request, parts: WithParts, who: Writer, sent: Sent) -> Respo
     try:
         given = _read(sent.fields)
         with parts.registry.transaction() as session:
-            made = watchlists.create_watchlist(session, who.actor, given, parts.contract, owner_id=who.user_id)
+            made = watchlists.create_watchlist(session, who.actor, given, owner_id=who.user_id)
     except (BadInputError, ConflictError) as error:
         return _form(request, parts, who, None, given, fault=str(error))
     return pages.go_to(request, f"/watchlists/{made.id}")
@@ -113,7 +114,8 @@ def show(
             request,
             "watchlists/one.html",
             targets=targets,
-            told=meaning(found, targets, parts.contract),
+            told=meaning(found, targets, parts.model.calibration),
+            precision=precision_of(session, [watchlist_id])[watchlist_id],
             overdue=is_overdue(found),
             hours=_hours(found),
             **values,
@@ -139,7 +141,7 @@ def edit(request: Request, parts: WithParts, who: Writer, watchlist_id: Id, sent
         with parts.registry.transaction() as session:
             found = get_watchlist(session, who, watchlist_id, lock=True)
             check_form(sent, found.version)
-            watchlists.change_watchlist(session, who.actor, found, given, parts.contract)
+            watchlists.change_watchlist(session, who.actor, found, given)
     except (BadInputError, ConflictError) as error:
         with parts.registry.reading() as session:
             found = get_watchlist(session, who, watchlist_id)
@@ -196,8 +198,7 @@ def _form(
         days=DAYS,
         tiers=TIERS,
         targets=targets,
-        defaults=thresholds(_unsaved(EMPTY), parts.contract),
-        told=meaning(_unsaved(given), targets, parts.contract),
+        told=meaning(_unsaved(given), targets, parts.model.calibration),
         fault=fault,
     )
 
@@ -230,7 +231,9 @@ def _read(form: FormData) -> WatchlistFields:
         legal_basis=text("legal_basis"),
         authorised_by=text("authorised_by"),
         review_on=_day(text("review_on")),
-        **_thresholds(text("possible_threshold"), text("likely_threshold")),
+        **_rates(text("possible_strangers"), text("likely_strangers")),
+        min_face_px=_number("least face width", text("min_face_px")) or EMPTY.min_face_px,
+        min_quality=_fraction("least quality", text("min_quality")),
         camera_groups=[*texts("camera_groups"), *others],
         schedule=_schedule(form, text("zone")),
         two_person_tiers=texts("two_person_tiers"),
@@ -251,14 +254,20 @@ def _schedule(form: FormData, zone: str) -> dict[str, Any] | None:
     return {"zone": zone, "windows": windows} if windows else None
 
 
-def _thresholds(possible: str, likely: str) -> dict[str, Any]:
+def _rates(possible: str, likely: str) -> dict[str, Any]:
+    """How many strangers may pass for one false alert; the defaults where nothing is said."""
+    given = {
+        "possible_strangers": _number("possible: strangers", possible),
+        "likely_strangers": _number("likely: strangers", likely),
+    }
+    return {name: number for name, number in given.items() if number is not None}
+
+
+def _fraction(field: str, text: str) -> float:
     try:
-        return {
-            "possible_threshold": float(possible) if possible else None,
-            "likely_threshold": float(likely) if likely else None,
-        }
+        return float(text) if text else EMPTY.min_quality
     except ValueError as error:
-        raise BadInputError("thresholds: give cosines such as 0.55, or nothing for the model's own.") from error
+        raise BadInputError(f"{field}: give a figure from 0 to 1, such as 0.5.") from error
 
 
 def _number(field: str, text: str) -> int | None:
@@ -275,10 +284,9 @@ def _day(text: str) -> date | None:
 
 
 def _unsaved(given: WatchlistFields) -> Watchlist:
-    """Thresholds of what is not stored yet."""
-    cosines = (given.possible_threshold, given.likely_threshold)
-    possible, likely = (one if one is not None and -1 <= one <= 1 else None for one in cosines)
-    return Watchlist(possible_threshold=possible, likely_threshold=likely)
+    """Error rates of what is not stored yet, as far as they make sense."""
+    possible, likely = (min(max(1, one), MOST_STRANGERS) for one in (given.possible_strangers, given.likely_strangers))
+    return Watchlist(possible_strangers=possible, likely_strangers=likely)
 
 
 def _hours(watchlist: Watchlist) -> list[str]:

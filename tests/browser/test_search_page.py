@@ -37,7 +37,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
         read_or_make(secret_path(tmp_path, "data_keys"), Keyring.new_key)
         made = Parts(Settings(home=tmp_path, redis_url=SecretStr(valkey.url), milvus_uri=milvus.url))
         made.registry.migrate()
-        prepare_index(made.registry, made.vectors, MODEL, made.contract.dimension)
+        prepare_index(made.registry, made.vectors, MODEL, made.model.dimension)
         begin = now_us() - 60 * MINUTE_US
         put_camera(made.registry, made.keyring, "entrance", name="Entrance", masks=[[[0, 0], [0.2, 0], [0.2, 0.3]]])
         put_camera(made.registry, made.keyring, "yard", name="Yard")

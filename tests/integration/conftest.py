@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from lookout.faces.assets import AssetCache
 from lookout.faces.embedder import Embedder
+from lookout.faces.models import open_embedder
 from lookout.sealing import Keyring
 from lookout.secret_files import read_or_make, secret_path
 from lookout.settings import Settings
@@ -74,7 +75,7 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registr
 @pytest.fixture(scope="session")
 def embedder(assets: AssetCache) -> Embedder:
     """One for all tests, as it takes a while to compile."""
-    return Embedder(assets.model(MODEL), assets.manifest.embedder(MODEL).contract)
+    return open_embedder(assets, MODEL)
 
 
 @pytest.fixture

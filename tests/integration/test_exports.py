@@ -29,7 +29,8 @@ from lookout.clock import isoformat, now_us
 from lookout.exports import records
 from lookout.exports.records import KEEP_DAYS, MAX_UNFINISHED, Moment
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detector
+from lookout.faces.yunet import YuNet
 from lookout.footage.folder import FootageFolder, Piece
 from lookout.footage.segments import register_new
 from lookout.queue import celery_app
@@ -62,12 +63,12 @@ class Film:
 
 
 @pytest.fixture(scope="session")
-def detector(assets: AssetCache) -> YuNet:
+def detector(assets: AssetCache) -> Detector:
     return YuNet(assets.model("yunet"))
 
 
 @pytest.fixture(scope="session")
-def film(assets: AssetCache, detector: YuNet, tmp_path_factory: pytest.TempPathFactory) -> Film:
+def film(assets: AssetCache, detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Film:
     """Two clips side by side, 720p, in segments as ingest records them."""
     folder = tmp_path_factory.mktemp("film")
     clips = [av.open(str(prepare_clips(assets) / f"{name}.mp4")) for name in ("entrance", "lobby")]
@@ -265,7 +266,7 @@ def test_masks_are_black_in_every_frame(desk: Desk, film: Film, tmp_path: Path) 
 
 
 def test_the_faces_of_others_are_covered_and_the_searched_one_stays(
-    desk: Desk, detector: YuNet, tmp_path: Path
+    desk: Desk, detector: Detector, tmp_path: Path
 ) -> None:
     _, archive = desk.export("a" * 32, blur=True)
 

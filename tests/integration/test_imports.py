@@ -20,15 +20,17 @@ from lookout.audit import Actor
 from lookout.clock import now_us
 from lookout.errors import BadInputError, PhotoError, UnavailableError
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import YuNet
 from lookout.faces.embedder import Embedder
+from lookout.faces.models import template_model
+from lookout.faces.yunet import YuNet
 from lookout.sealing import Keyring
+from lookout.settings import Settings
 from lookout.stores import pieces
 from lookout.stores.blobs import Blobs
 from lookout.stores.pieces import PieceFile, PieceWriter, delete_pieces
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import AuditEntry, Import, ImportItem, Reference, Target, Watchlist, new_id
-from lookout.targets import Model, imports
+from lookout.targets import imports
 from lookout.targets.batches import Line
 from lookout.targets.enrolment import Enroller
 from lookout.targets.exports import export
@@ -70,7 +72,7 @@ class Desk:
 @pytest.fixture
 def desk(registry: Registry, assets: AssetCache, embedder: Embedder, tmp_path: Path) -> Desk:
     blobs = Blobs((tmp_path / "blobs").as_uri(), KEYRING)
-    by = Enroller(Actor("olga", "cli"), blobs, KEYRING, Model(MODEL, embedder.contract))
+    by = Enroller(Actor("olga", "cli"), blobs, KEYRING, template_model(Settings(embedder=MODEL)))
     watchlist = Watchlist(id=new_id(), name="w", purpose="p", legal_basis="l", created_at_us=now_us())
     with registry.transaction() as session:
         session.add(watchlist)

@@ -83,7 +83,7 @@ def put_sighting(place: Workplace, name: str, *, camera: str, age: int, ended: i
     at_us = now_us()
     blob = f"crops/2026-01-01/{name}.jpg"
     place.parts.blobs.write(blob, b"a picture")
-    template = np.zeros((1, place.parts.contract.dimension), np.float32)
+    template = np.zeros((1, place.parts.model.dimension), np.float32)
     template[0, hash(name) % 100] = 1
     ended_at_us = at_us - (age if ended is None else ended)
     row = SightingRow(name, camera, "g", ended_at_us, ended_at_us)
@@ -104,7 +104,7 @@ def put_sighting(place: Workplace, name: str, *, camera: str, age: int, ended: i
 
 
 def in_milvus(place: Workplace) -> set[str]:
-    query = np.ones((1, place.parts.contract.dimension), np.float32)
+    query = np.ones((1, place.parts.model.dimension), np.float32)
     ours = {row.id for row in place.rows(Sighting)} | {"old", "young", "gone", "a", "b"}
     return {hit.id for hit in place.parts.vectors.search_sightings(MODEL, query, 1000)[0]} & ours
 

@@ -241,7 +241,7 @@ def test_a_collection_that_is_lost_is_made_and_filled_again(desk: Desk) -> None:
     parts.vectors.drop_sightings(MODEL)
     assert desk.photos().status_code == 503
 
-    prepare_index(desk.workplace.registry, parts.vectors, MODEL, parts.contract.dimension)
+    prepare_index(desk.workplace.registry, parts.vectors, MODEL, parts.model.dimension)
     update_sightings(desk.workplace.registry, parts.vectors, parts.keyring, MODEL)
     assert found(desk.photos()) == [seen]
 

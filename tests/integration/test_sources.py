@@ -35,7 +35,8 @@ from lookout.camera_settings import Camera
 from lookout.clock import now_us
 from lookout.errors import CameraError
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detector
+from lookout.faces.yunet import YuNet
 from lookout.footage.folder import FootageFolder
 from lookout.messages import Crop
 from tests import servers
@@ -409,7 +410,7 @@ def test_jpegs_over_http_are_as_late_as_they_are() -> None:
 class Watched:
     """A camera that is watched, as the process' main loop does it."""
 
-    def __init__(self, camera: Camera, detector: YuNet, footage: FootageFolder) -> None:
+    def __init__(self, camera: Camera, detector: Detector, footage: FootageFolder) -> None:
         self.camera = camera
         self.crops: list[Crop] = []
         self.states: list[str] = []
@@ -436,12 +437,12 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def detector(assets: AssetCache) -> YuNet:
+def detector(assets: AssetCache) -> Detector:
     return YuNet(assets.model("yunet"))
 
 
 @pytest.fixture
-def watched(detector: YuNet, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Watched]]:
+def watched(detector: Detector, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Watched]]:
     """Watch a URL until the test's end."""
     running: list[Watched] = []
 

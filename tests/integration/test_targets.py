@@ -20,12 +20,13 @@ from lookout.audit import Actor
 from lookout.clock import now_us
 from lookout.errors import BadInputError, ConflictError, NotFoundError, PhotoError, UnavailableError
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import Detection, YuNet
-from lookout.faces.embedder import Embedder
+from lookout.faces.detector import Detection
 from lookout.faces.enrolment import EnrolledFace
 from lookout.faces.manifest import load_manifest
+from lookout.faces.models import TemplateModel, open_embedder
 from lookout.faces.photos import decode_jpeg
 from lookout.faces.quality import Quality
+from lookout.faces.yunet import YuNet
 from lookout.sealing import Keyring
 from lookout.stores import index
 from lookout.stores.blobs import Blobs
@@ -34,7 +35,7 @@ from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import AuditEntry, Base, IndexRemoval, Reference, Target, Watchlist, new_id
 from lookout.stores.templates import reference_place, target_place, unpack
 from lookout.stores.vectors import TARGETS, Vectors
-from lookout.targets import Model, Photo, add_target, read_photos
+from lookout.targets import Photo, add_target, read_photos
 from lookout.targets.enrolment import Enroller, TargetFields, change_target, confirm_photo, remove_photo
 from lookout.targets.photos import FACE_PX
 from lookout.targets.references import DisagreesError
@@ -45,8 +46,8 @@ from tests import servers
 Floats = NDArray[np.float32]
 
 DIMENSION = 8
-CONTRACT = load_manifest().embedder("mobilefacenet-192").contract
-MODEL = Model("targets", CONTRACT)
+CALIBRATION = load_manifest().embedder("mobilefacenet-192").calibration
+MODEL = TemplateModel("targets", DIMENSION, CALIBRATION)
 KEYRING = Keyring.parse(Keyring.new_key())
 ACTOR = Actor("olga", "session")
 #: All that enrolment may write to.
@@ -427,7 +428,7 @@ def test_a_real_photo_finds_its_man_in_a_clip_and_nobody_else(
 ) -> None:
     name = "mobilefacenet-192"
     detector = YuNet(assets.model("yunet"))
-    embedder = Embedder(assets.model(name), assets.manifest.embedder(name).contract)
+    embedder = open_embedder(assets, name)
 
     def probe(clip: str, number: int) -> Floats:
         with av.open(str(assets.media(clip))) as container:
@@ -442,7 +443,7 @@ def test_a_real_photo_finds_its_man_in_a_clip_and_nobody_else(
         people = {"A": photos}
         for number in (1, 2, 3, 4, 5):
             people[f"{number}"] = read_photos([assets.media("multi_face.jpg")], detector, embedder, face=number)
-        model = Model("targets-real", CONTRACT)
+        model = TemplateModel("targets-real", embedder.dimension, CALIBRATION)
         for who, theirs in people.items():
             add_target(stores.registry, stores.blobs, KEYRING, watchlist="wanted", name=who, photos=theirs, model=model)
         assert update_index(stores.registry, vectors, KEYRING, model.name) == 6
@@ -459,7 +460,7 @@ def test_a_real_photo_finds_its_man_in_a_clip_and_nobody_else(
 def test_a_photo_that_is_refused_stores_nothing(stores: Stores, assets: AssetCache) -> None:
     name = "mobilefacenet-192"
     detector = YuNet(assets.model("yunet"))
-    embedder = Embedder(assets.model(name), assets.manifest.embedder(name).contract)
+    embedder = open_embedder(assets, name)
 
     with nothing_changes(stores), pytest.raises(PhotoError, match=r"multi_face\.jpg: 5 faces found"):
         stores.add(
@@ -470,7 +471,7 @@ def test_a_photo_that_is_refused_stores_nothing(stores: Stores, assets: AssetCac
 def test_the_cut_out_face_is_the_one_that_was_enrolled(assets: AssetCache) -> None:
     name = "mobilefacenet-192"
     detector = YuNet(assets.model("yunet"))
-    embedder = Embedder(assets.model(name), assets.manifest.embedder(name).contract)
+    embedder = open_embedder(assets, name)
     for number in (1, 5):
         (given,) = read_photos([assets.media("multi_face.jpg")], detector, embedder, face=number)
         cut = decode_jpeg(given.face_jpeg, "face")

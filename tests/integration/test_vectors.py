@@ -171,6 +171,19 @@ def test_more_rows_than_fit_a_request(prepared: Vectors, monkeypatch: pytest.Mon
     assert ids(prepared, X) == names[5:]
 
 
+def test_a_removal_reaches_the_collections_of_all_models(vectors: Vectors, model: str) -> None:
+    other = f"{model}-b"
+    rows = [SightingRow("kept", "c", "g", 0, 1), SightingRow("gone", "c", "g", 0, 1)]
+    for name in (model, other):
+        vectors.prepare(name, DIMENSION)
+        vectors.upsert_sightings(name, rows, np.stack([X, X]))
+
+    vectors.delete(SIGHTINGS, ["gone"])
+
+    for name in (model, other):
+        assert [hit.id for hit in vectors.search_sightings(name, X[None], 5)[0]] == ["kept"]
+
+
 def test_a_switch_of_models_moves_the_aliases(vectors: Vectors, model: str) -> None:
     other = f"{model}-b"
     vectors.prepare(model, DIMENSION)

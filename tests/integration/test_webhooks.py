@@ -162,7 +162,8 @@ def test_an_alert_is_told_once_and_signed(workplace: Workplace, receiver: Receiv
     assert told["id"] == alert.id
     assert told["target"] == {"id": target.id, "name": "man A"}
     assert told["watchlist"]["name"] == "wanted"
-    assert (told["camera_group"], told["tier"], told["threshold"]) == (GROUP, "likely", 0.6)
+    assert (told["camera_group"], told["tier"]) == (GROUP, "likely")
+    assert told["threshold"] == pytest.approx(alert.threshold, abs=1e-4)
     assert told["score"] == pytest.approx(alert.score, abs=1e-4)
     assert (told["closed_at"], told["updates"]) == (None, 0)
 
@@ -587,7 +588,7 @@ def test_who_is_erased_during_a_delivery(workplace: Workplace, receiver: Receive
         workplace.parts.blobs,
         workplace.parts.vectors,
         workplace.parts.keyring,
-        workplace.parts.contract,
+        workplace.parts.model,
         target_id=target.id,
         actor=SYSTEM,
     )

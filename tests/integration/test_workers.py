@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 from pymilvus import MilvusClient
 from redis import Redis
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from typer.testing import CliRunner
 
 from lookout.accounts.users import create_user
@@ -38,9 +38,12 @@ from lookout.stores.registry.tables import (
     Sighting,
     StoredCrop,
     Target,
+    Watchlist,
+    new_id,
 )
 from lookout.stores.templates import sighting_place, unpack
 from lookout.stores.vectors import SIGHTINGS, TARGETS
+from lookout.watchlists.thresholds import Thresholds
 from tests.people import CAMERA, GROUP, MODEL, crop, man_a, woman_b
 from tests.servers import wait_until
 from tests.workplace import Workplace
@@ -52,6 +55,8 @@ from workers.parts import Parts
 
 SECOND = 1_000_000
 SILENCE = 30 * SECOND
+#: Between the scores of man A's second and third face.
+LIFTED = 0.8965
 
 
 def run(workplace: Workplace, *crops: Crop) -> list[alerts.Opened]:
@@ -123,8 +128,9 @@ def test_a_face_on_the_watchlist_opens_an_alert(workplace: Workplace) -> None:
     assert alert.target_id == target.id
     assert alert.reference_id == workplace.rows(Reference)[0].id
     assert (alert.camera_id, alert.camera_group) == (CAMERA, GROUP)
-    assert (alert.tier, alert.threshold, alert.verdict, alert.updates) == ("likely", 0.60, "unverified", 0)
-    assert 0.60 <= alert.score <= 0.70
+    assert (alert.tier, alert.verdict, alert.updates) == ("likely", "unverified", 0)
+    assert alert.threshold == pytest.approx(workplace.parts.model.calibration.threshold(1e-4, 1))
+    assert 0.87 <= alert.score <= 0.91
     assert alert.first_captured_at_us == alert.last_seen_at_us == seen.captured_at_us
     assert alert.closed_at_us is None
     assert alert.latency_us == alert.stored_at_us - seen.captured_at_us
@@ -147,15 +153,20 @@ def test_a_face_on_the_watchlist_opens_an_alert(workplace: Workplace) -> None:
 @pytest.mark.parametrize(
     ("thresholds", "tier", "threshold"),
     [
-        pytest.param((0.5, 0.6), "likely", 0.6, id="over both"),
-        pytest.param((0.5, 0.9), "possible", 0.5, id="over one"),
-        pytest.param((0.8, 0.9), None, None, id="over none"),
+        pytest.param((0.8, 0.85), "likely", 0.85, id="over both"),
+        pytest.param((0.8, 0.95), "possible", 0.8, id="over one"),
+        pytest.param((0.94, 0.95), None, None, id="over none"),
     ],
 )
-def test_a_watchlist_has_thresholds_of_its_own(
-    workplace: Workplace, thresholds: tuple[float, float], tier: str | None, threshold: float | None
+def test_a_score_alerts_by_the_highest_tier_that_it_reaches(
+    workplace: Workplace,
+    monkeypatch: pytest.MonkeyPatch,
+    thresholds: tuple[float, float],
+    tier: str | None,
+    threshold: float | None,
 ) -> None:
-    workplace.enrol_man_a(thresholds=thresholds)
+    monkeypatch.setattr("workers.matching.thresholds", lambda *_: Thresholds(*thresholds))
+    workplace.enrol_man_a()
     run(workplace, crop(man_a(workplace.assets)[0]))
     assert [(alert.tier, alert.threshold) for alert in workplace.rows(Alert)] == ([(tier, threshold)] if tier else [])
     assert len(workplace.rows(Sighting)) == 1
@@ -271,13 +282,45 @@ def test_a_better_crop_updates_the_alert_and_a_worse_one_does_not(workplace: Wor
     assert [one.score for one in workplace.rows(AlertSighting)] == [second.score]
 
 
-def test_an_update_can_lift_the_tier(workplace: Workplace) -> None:
+def test_an_update_can_lift_the_tier(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     faces = man_a(workplace.assets)
-    workplace.enrol_man_a(thresholds=(0.5, 0.68))
+    monkeypatch.setattr("workers.matching.thresholds", lambda *_: Thresholds(0.5, LIFTED))
+    workplace.enrol_man_a()
     run(workplace, crop(faces[1]))
     assert [(alert.tier, alert.threshold) for alert in workplace.rows(Alert)] == [("possible", 0.5)]
     run(workplace, crop(faces[2], track=1))
-    assert [(alert.tier, alert.threshold) for alert in workplace.rows(Alert)] == [("likely", 0.68)]
+    assert [(alert.tier, alert.threshold) for alert in workplace.rows(Alert)] == [("likely", LIFTED)]
+
+
+def test_a_threshold_follows_the_stated_rate_and_the_size_of_the_watchlist(workplace: Workplace) -> None:
+    target = workplace.enrol_man_a(strangers=(20, 1000))
+    run(workplace, crop(man_a(workplace.assets)[0]))
+    with workplace.registry.transaction() as session:
+        for number in range(9):
+            session.add(
+                Target(
+                    id=new_id(), watchlist_id=target.watchlist_id, name=f"{number}", created_at_us=target.created_at_us
+                )
+            )
+    run(workplace, crop(man_a(workplace.assets)[0], group="yard", camera="yard"))
+    calibration = workplace.parts.model.calibration
+    expected = [calibration.threshold(1 / 1000, size) for size in (1, 10)]
+    assert [alert.threshold for alert in workplace.rows(Alert)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("gate", "alerts"),
+    [({}, 1), ({"min_face_px": 1000}, 0), ({"min_quality": 0.9}, 0), ({"min_quality": 0.8}, 1)],
+    ids=["none", "width", "quality", "quality met"],
+)
+def test_a_face_below_a_watchlists_gate_is_kept_and_never_alerts(
+    workplace: Workplace, gate: dict[str, float], alerts: int
+) -> None:
+    target = workplace.enrol_man_a()
+    with workplace.registry.transaction() as session:
+        session.execute(update(Watchlist).where(Watchlist.id == target.watchlist_id).values(**gate or {"version": 1}))
+    run(workplace, crop(man_a(workplace.assets)[0], quality=0.85))
+    assert (len(workplace.rows(Sighting)), len(workplace.rows(Alert))) == (1, alerts)
 
 
 def test_an_erased_person_is_not_matched_while_milvus_still_knows_them(workplace: Workplace) -> None:

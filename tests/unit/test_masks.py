@@ -18,7 +18,8 @@ from ingest.pixels import pixels_of
 from ingest.source import Frame
 from lookout.camera_settings import Camera, Polygon
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import YuNet
+from lookout.faces.detector import Detector
+from lookout.faces.yunet import YuNet
 from lookout.masks import Masks
 from lookout.messages import Crop
 
@@ -29,7 +30,7 @@ BLACK = 24
 
 
 @pytest.fixture(scope="module")
-def detector(assets: AssetCache) -> YuNet:
+def detector(assets: AssetCache) -> Detector:
     return YuNet(assets.model("yunet"))
 
 
@@ -61,7 +62,7 @@ class Seen:
         self.frames.append(frame_jpeg)
 
 
-def watch(photo: NDArray[np.uint8], detector: YuNet, *masks: Polygon) -> Seen:
+def watch(photo: NDArray[np.uint8], detector: Detector, *masks: Polygon) -> Seen:
     seen = Seen()
     camera = Camera(id=f"mask-{next(NUMBERS)}", url="rtsp://host/x", masks=masks)
     analysis = Analysis(camera, detector, seen.publish, seen.activity, crop_deadline_s=60)
@@ -78,7 +79,7 @@ def decoded(jpeg: bytes) -> NDArray[np.uint8]:
     return pixels.astype(np.uint8)
 
 
-def test_without_masks_both_are_found(photo: NDArray[np.uint8], detector: YuNet) -> None:
+def test_without_masks_both_are_found(photo: NDArray[np.uint8], detector: Detector) -> None:
     seen = watch(photo, detector)
 
     assert len({crop.track_id for crop in seen.crops}) == 2
@@ -95,7 +96,7 @@ def test_without_masks_both_are_found(photo: NDArray[np.uint8], detector: YuNet)
     assert len({crop.frame_id for crop in seen.crops}) < len(seen.crops), "one frame for those cut from it"
 
 
-def test_who_stands_under_a_mask_is_not_found(photo: NDArray[np.uint8], detector: YuNet) -> None:
+def test_who_stands_under_a_mask_is_not_found(photo: NDArray[np.uint8], detector: Detector) -> None:
     seen = watch(photo, detector, rectangle(0, 0, 0.5, 1))
 
     assert len({crop.track_id for crop in seen.crops}) == 1
@@ -110,7 +111,7 @@ def test_who_stands_under_a_mask_is_not_found(photo: NDArray[np.uint8], detector
     assert watch(photo, detector, rectangle(0, 0, 1, 1)).crops == []
 
 
-def test_a_face_whose_middle_is_masked_is_not_followed(photo: NDArray[np.uint8], detector: YuNet) -> None:
+def test_a_face_whose_middle_is_masked_is_not_followed(photo: NDArray[np.uint8], detector: Detector) -> None:
     left, top, right, bottom = watch(photo, detector).crops[0].frame_box
     x, y = (left + right) / 2, (top + bottom) / 2
 
@@ -120,7 +121,7 @@ def test_a_face_whose_middle_is_masked_is_not_followed(photo: NDArray[np.uint8],
     assert seen.crops, "the other one is"
 
 
-def test_a_mask_beside_a_face_is_black_in_its_crop(photo: NDArray[np.uint8], detector: YuNet) -> None:
+def test_a_mask_beside_a_face_is_black_in_its_crop(photo: NDArray[np.uint8], detector: Detector) -> None:
     first = min(watch(photo, detector).crops, key=lambda crop: crop.frame_box[0])
     left, top, _, bottom = first.frame_box
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from lookout import cli
 from lookout.errors import LookoutError
 from lookout.faces.assets import AssetCache
+from lookout.faces.manifest import load_manifest
 from lookout.settings import Settings
 
 Run = Callable[..., Any]
@@ -37,29 +38,32 @@ def refused(result: Any, says: str) -> None:
     assert says in str(result.exception)
 
 
-def test_a_watchlist_has_the_models_thresholds_or_its_own(run: Run) -> None:
+def test_a_watchlist_states_an_error_rate_and_its_thresholds_follow(run: Run) -> None:
     assert made(run).exit_code == 0
     own = run(
         *("watchlist", "create", "own", "--purpose", "p", "--legal-basis", "l"),
-        *("--possible", "0.4", "--likely", "0.7", "--camera-group", "door", "--camera-group", "yard"),
+        *("--possible", "100", "--likely", "1000", "--camera-group", "door", "--camera-group", "yard"),
     )
     assert own.exit_code == 0
 
     guests, other = json.loads(run("watchlist", "list", "--json").stdout)
 
     assert len(guests.pop("id")) == 32
+    calibration = load_manifest().embedder(Settings().embedder).calibration
+    rates = {tier: calibration.rate_at(score) for tier, score in guests.pop("thresholds").items()}
+    assert rates == pytest.approx({"possible": 1 / 500, "likely": 1 / 10_000})
     assert guests == {
         "name": "guests",
         "purpose": "welcome",
         "legal_basis": "consent",
         "targets": 0,
-        "thresholds": {"possible": 0.53, "likely": 0.6},
+        "strangers": {"possible": 500, "likely": 10_000},
         "camera_groups": [],
         "review_on": None,
         "review_overdue": False,
         "archived": False,
     }
-    assert other["thresholds"] == {"possible": 0.4, "likely": 0.7}
+    assert other["strangers"] == {"possible": 100, "likely": 1000}
     assert other["camera_groups"] == ["door", "yard"]
     assert "guests" in run("watchlist", "list").stdout
 
@@ -74,8 +78,10 @@ def test_a_webhooks_secret_is_shown_once(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--possible", "0.7", "--likely", "0.6"], "must not be below"),
-        (["--possible", "0.7"], "must not be below"),
+        (["--possible", "700", "--likely", "600"], "`likely` at least as many"),
+        (["--possible", "10001"], "`likely` at least as many"),
+        (["--min-face-px", "19"], "least face width: 20 to 1000 pixels"),
+        (["--min-quality", "1.1"], "least quality: 0 to 1"),
         (["--webhook", "ftp://example.org"], "begins with https://"),
         (["--webhook", "example.org/hook"], "begins with https://"),
         (["--purpose", " "], "purpose: give at least one"),

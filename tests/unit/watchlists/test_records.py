@@ -6,13 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookout.faces.manifest import load_manifest
 from lookout.stores.registry.tables import Target, Watchlist
-from lookout.watchlists.error_rates import rate_at, strangers_in_10_000
 from lookout.watchlists.records import is_active
-from lookout.watchlists.thresholds import threshold_at
 
-CONTRACT = load_manifest().embedder("mobilefacenet-192").contract
 NOON = 1_700_000_000_000_000
 
 
@@ -90,21 +86,3 @@ def test_validity_begins_with_its_first_microsecond_and_ends_before_its_last(cas
     assert replace(free, valid_from_us=case.at_us).active()
     assert replace(free, valid_until_us=case.at_us + 1).active()
     assert replace(free, snoozed_until_us=case.at_us).active()
-
-
-@given(st.floats(1e-6, 0.05))
-def test_a_rate_is_what_its_threshold_reaches(rate: float) -> None:
-    assert abs(rate_at(CONTRACT, threshold_at(CONTRACT, rate)) / rate - 1) < 1e-6
-
-
-@given(st.floats(-1, 1), st.floats(-1, 1))
-def test_a_higher_threshold_never_reports_more(one: float, other: float) -> None:
-    low, high = sorted((one, other))
-    assert 0 < rate_at(CONTRACT, high) <= rate_at(CONTRACT, low) <= 1
-
-
-def test_strangers_grow_with_the_watchlist() -> None:
-    assert strangers_in_10_000(1e-4, 0) == 0
-    assert round(strangers_in_10_000(1e-4, 1), 6) == 1
-    assert 99 < strangers_in_10_000(1e-4, 100) < 100
-    assert strangers_in_10_000(1.0, 5) == 10_000

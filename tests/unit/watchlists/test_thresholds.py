@@ -1,120 +1,50 @@
 from __future__ import annotations
 
-import math
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookout.faces.manifest import EmbedderContract, load_manifest
+from lookout.faces.manifest import load_manifest
 from lookout.stores.registry.tables import TIERS, Watchlist
-from lookout.watchlists.thresholds import TIER_RATES, Thresholds, threshold_at, thresholds
+from lookout.watchlists.thresholds import MOST_STRANGERS, STRANGERS, Thresholds, thresholds
 
 #: On a busy machine any example may take longer than Hypothesis allows.
 patient = settings(deadline=None)
 
-DEFAULT = load_manifest().embedder("mobilefacenet-192").contract
+CALIBRATION = load_manifest().embedder("fusion-320").calibration
+strangers = st.integers(1, MOST_STRANGERS)
+sizes = st.integers(0, 1_000_000)
 
 
-def contract(points: dict[float, float]) -> EmbedderContract:
-    return EmbedderContract(
-        size=112,
-        template="arcface112",
-        colour="rgb",
-        layout="nchw",
-        mean=0,
-        scale=1,
-        dimension=4,
-        operating_points=points,
-    )
-
-
-@st.composite
-def contracts(draw: st.DrawFn) -> EmbedderContract:
-    count = draw(st.integers(1, 6))
-    exponents = draw(st.lists(st.integers(-80, -5), min_size=count, max_size=count, unique=True))
-    cosines = draw(st.lists(st.integers(0, 90), min_size=count, max_size=count, unique=True))
-    rates = (10 ** (exponent / 10) for exponent in sorted(exponents))
-    return contract(dict(zip(rates, (cosine / 100 for cosine in sorted(cosines, reverse=True)), strict=True)))
-
-
-rates = st.floats(-9, -0.1).map(lambda exponent: 10**exponent)
-
-
-@patient
-@given(contracts())
-def test_operating_points_are_met_exactly(model: EmbedderContract) -> None:
-    for rate, cosine in model.operating_points.items():
-        assert threshold_at(model, rate) == pytest.approx(cosine, abs=1e-9)
-
-
-@patient
-@given(contracts(), rates, rates)
-def test_a_stricter_rate_never_lowers_the_threshold(model: EmbedderContract, one: float, other: float) -> None:
-    strict, loose = sorted((one, other))
-
-    assert threshold_at(model, strict) >= threshold_at(model, loose) - 1e-9
-    assert threshold_at(model, strict) <= 1
-
-
-@patient
-@given(contracts(), st.floats(0, 1))
-def test_between_two_points_lies_a_straight_line_over_the_logarithm(model: EmbedderContract, way: float) -> None:
-    points = sorted(model.operating_points.items())
-    for (rate, cosine), (next_rate, next_cosine) in pairwise(points):
-        between = 10 ** (math.log10(rate) + way * (math.log10(next_rate) - math.log10(rate)))
-        assert threshold_at(model, between) == pytest.approx(cosine + way * (next_cosine - cosine), abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("rate", "expected"),
-    [
-        (1e-2, 0.35),
-        (1e-4, 0.53),
-        (1e-6, 0.68),
-        (10**-4.5, 0.565),
-        (1e-1, 0.25),  # drawn on
-        (1e-7, 0.76),  # drawn on
-        (1e-30, 1.0),  # no cosine is higher
-    ],
-)
-def test_the_default_model(rate: float, expected: float) -> None:
-    assert threshold_at(DEFAULT, rate) == pytest.approx(expected)
-
-
-@patient
-@given(rates)
-def test_a_single_point_holds_everywhere(rate: float) -> None:
-    assert threshold_at(contract({1e-3: 0.42}), rate) == 0.42
-
-
-def watchlist(possible: float | None, likely: float | None) -> Watchlist:
-    return Watchlist(possible_threshold=possible, likely_threshold=likely)
-
-
-@pytest.mark.parametrize(
-    ("possible", "likely", "expected"),
-    [
-        (None, None, (0.53, 0.60)),
-        (0.4, None, (0.4, 0.60)),
-        (None, 0.9, (0.53, 0.9)),
-        (0.1, 0.2, (0.1, 0.2)),
-        (0.0, 0.0, (0.0, 0.0)),  # zero is a threshold, not an absent one
-        (-1.0, 1.0, (-1.0, 1.0)),
-    ],
-)
-def test_a_watchlists_own_thresholds_go_first(
-    possible: float | None, likely: float | None, expected: tuple[float, float]
-) -> None:
-    found = thresholds(watchlist(possible, likely), DEFAULT)
-
-    assert (found.possible, found.likely) == pytest.approx(expected)
+def of(possible: int, likely: int, size: int) -> Thresholds:
+    return thresholds(Watchlist(possible_strangers=possible, likely_strangers=likely), size, CALIBRATION)
 
 
 def test_every_tier_has_a_rate() -> None:
-    assert tuple(TIER_RATES) == TIERS
-    assert TIER_RATES["likely"] < TIER_RATES["possible"]
+    assert tuple(STRANGERS) == TIERS
+    assert STRANGERS["likely"] > STRANGERS["possible"]
+
+
+@patient
+@given(st.integers(2, MOST_STRANGERS), st.integers(1, 100_000))
+def test_a_threshold_lets_through_as_many_strangers_as_stated(one_in: int, size: int) -> None:
+    found = of(one_in, one_in, size)
+    assert found.possible == found.likely
+    if 1 / one_in / size > 1e-10:  # beyond it the calibration tells rates no more apart
+        assert CALIBRATION.fpir(found.likely, size) == pytest.approx(1 / one_in, rel=1e-3)
+
+
+@patient
+@given(strangers, strangers, sizes, sizes)
+def test_a_stricter_rate_or_a_longer_list_never_lowers_a_threshold(one: int, other: int, size: int, more: int) -> None:
+    few, many = sorted((one, other))
+    small, large = sorted((size, more))
+    assert of(few, many, small).possible <= of(few, many, small).likely
+    assert of(few, many, small).possible <= of(few, many, large).possible
+
+
+def test_one_stranger_in_one_is_everybody() -> None:
+    assert of(1, 1, 50) == Thresholds(-1.0, -1.0)
 
 
 @pytest.mark.parametrize(

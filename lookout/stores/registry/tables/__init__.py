@@ -25,6 +25,7 @@ from lookout.stores.registry.tables.audit import AuditEntry
 from lookout.stores.registry.tables.base import Base, new_id
 from lookout.stores.registry.tables.cameras import CameraRow
 from lookout.stores.registry.tables.footage import Export, Segment, Video
+from lookout.stores.registry.tables.models import SiteCalibration
 from lookout.stores.registry.tables.sightings import Sighting, StoredCrop
 from lookout.stores.registry.tables.watchlists import (
     TIERS,
@@ -58,6 +59,7 @@ __all__ = [
     "RejectedPair",
     "Segment",
     "Sighting",
+    "SiteCalibration",
     "StoredCrop",
     "Target",
     "User",

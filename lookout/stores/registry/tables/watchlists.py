@@ -25,9 +25,12 @@ class Watchlist(Base):
     authorised_by: Mapped[str] = mapped_column(String(200), default="")
     #: When somebody must look whether it is still needed.
     review_on: Mapped[date | None]
-    #: Cosine from which a match opens an alert of that tier; empty: the model's own.
-    possible_threshold: Mapped[float | None]
-    likely_threshold: Mapped[float | None]
+    #: At most one false alert of that tier, or a higher one, when so many strangers pass: 1/FPIR.
+    possible_strangers: Mapped[int] = mapped_column(default=500)
+    likely_strangers: Mapped[int] = mapped_column(default=10_000)
+    #: What a face must have to be matched; what is below is kept as a sighting and never alerts.
+    min_face_px: Mapped[int] = mapped_column(default=40)
+    min_quality: Mapped[float] = mapped_column(default=0.5)
     #: Camera groups it is looked for on; empty: all.
     camera_groups: Mapped[list[str]] = mapped_column(default=list)
     #: When it is looked for, see `lookout.watchlists.schedule`; empty: always.

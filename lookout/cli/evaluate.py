@@ -1,0 +1,147 @@
+"""`lookout evaluate`: how often Lookout errs on pictures whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lookout.cli.context import open_registry
+from lookout.errors import BadInputError
+from lookout.faces.models import TemplateModel, asset_cache, load_detector, load_embedder
+from lookout.models_in_use import model_in_use
+from lookout.settings import Settings
+from lookout.watchlists.thresholds import STRANGERS
+
+if TYPE_CHECKING:
+    from lookout.evaluation.pictures import Pictures
+    from lookout.evaluation.provenance import Provenance
+
+app = typer.Typer(no_args_is_help=True, help="How often Lookout errs, measured on pictures and clips of known truth.")
+
+Images = Annotated[Path, typer.Option(help="Folder of the pictures.", exists=True, file_okay=False)]
+Groups = Annotated[
+    Path | None, typer.Option(help="CSV identity,group: show the error rates of each group, too.", dir_okay=False)
+]
+Report = Annotated[Path | None, typer.Option(help="Write a report as one HTML file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def pairs(
+    images: Images,
+    pairs: Annotated[Path, typer.Option(help="List of pairs in LFW's format.", exists=True, dir_okay=False)],
+    groups: Groups = None,
+    report: Report = None,
+    as_json: Json = False,
+) -> None:
+    """Verify pairs: are two pictures of one person? The common yardstick of the literature."""
+    from lookout.evaluation import answers
+    from lookout.evaluation.pairs import compare
+    from lookout.evaluation.protocols import read_groups, read_pairs
+
+    _check_report(report)
+    folds = read_pairs(pairs, images)
+    grouped = read_groups(groups) if groups is not None else {}
+    measured = _measure(images, (path for fold in folds for pair in fold for path in (pair.first, pair.second)))
+    outcome = compare(folds, measured.pictures)
+    answer = answers.of_pairs(folds, outcome, grouped, measured.provenance([pairs, *_given(groups)]))
+    _tell(answer, answers.pairs_in_words(answer), report, as_json=as_json)
+
+
+@app.command()
+def identification(
+    images: Images,
+    protocol: Annotated[
+        Path, typer.Option(help="CSV identity,role,path: who is listed, who passes.", exists=True, dir_okay=False)
+    ],
+    distractors: Annotated[bool, typer.Option("--distractors", help="Put the distractors on the watchlist.")] = False,
+    groups: Groups = None,
+    report: Report = None,
+    as_json: Json = False,
+) -> None:
+    """Search a watchlist for people who are on it and for strangers: how many are missed at how many false alerts."""
+    from lookout.evaluation import answers
+    from lookout.evaluation.identification import identify
+    from lookout.evaluation.protocols import read_groups, read_protocol
+
+    _check_report(report)
+    entries = read_protocol(protocol, distractors=distractors)
+    grouped = read_groups(groups) if groups is not None else {}
+    measured = _measure(images, (entry.path for entry in entries))
+    outcome = identify(entries, measured.pictures, measured.model.calibration)
+    if not outcome.gallery:
+        raise BadInputError(f"{protocol}: nobody of the gallery could be enrolled: no photo of theirs shows a face.")
+    stated = {tier: (one_in, measured.model.calibration) for tier, one_in in STRANGERS.items()}
+    answer = answers.of_identification(
+        outcome, measured.pictures, stated, grouped, measured.provenance([protocol, *_given(groups)])
+    )
+    _tell(answer, answers.identification_in_words(answer), report, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    settings: Settings
+    model: TemplateModel
+    pictures: Pictures
+
+    def provenance(self, lists: Sequence[Path]) -> Provenance:
+        from lookout.evaluation.provenance import provenance
+
+        count = len(self.pictures.faces) + len(self.pictures.failures)
+        assets = asset_cache(self.settings)
+        return provenance(assets, self.settings.detector, self.model.name, list(lists), count, self.pictures.sha256)
+
+
+def _measure(images: Path, paths: Iterable[str]) -> _Measured:
+    """Embed all pictures with the embedder in use, and a progress bar."""
+    from lookout.evaluation.pictures import embed_pictures
+
+    settings = Settings()
+    with open_registry(settings) as registry, registry.reading() as session:
+        model = model_in_use(session, settings)
+    wanted = set(paths)
+    bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*bar, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("pictures", total=len(wanted))
+        pictures = embed_pictures(
+            images,
+            wanted,
+            load_detector(settings),
+            load_embedder(settings),
+            advance=lambda count: progress.advance(task, count),
+        )
+    if not pictures.faces:
+        raise BadInputError(f"{images}: none of {len(wanted)} pictures shows a face, or is there.")
+    return _Measured(settings, model, pictures)
+
+
+def _given(file: Path | None) -> list[Path]:
+    return [] if file is None else [file]
+
+
+def _check_report(report: Path | None) -> None:
+    """Before the long work: whether the report can be written at all."""
+    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+        raise BadInputError(f"{report}: name a file in a folder that exists.")
+
+
+def _tell(answer: dict[str, Any], lines: Sequence[str], report: Path | None, *, as_json: bool) -> None:
+    if report is not None:
+        from lookout.evaluation.report import write
+
+        write(answer, report)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    for line in lines:
+        console.print(line)
+    if report is not None:
+        console.print(f"report: {report}")
