@@ -12,17 +12,17 @@ import pytest
 from lookout.faces.assets import AssetCache
 from lookout.faces.bulk import examine_many
 from lookout.faces.combining import STRANGER_RATE, combine
-from lookout.faces.detector import YuNet
-from lookout.faces.embedder import Embedder
 from lookout.faces.enrolment import ExaminedFace
 from lookout.faces.geometry import Floats
+from lookout.faces.models import open_embedder
 from lookout.faces.photos import read_photo
-from lookout.watchlists.thresholds import threshold_at
+from lookout.faces.yunet import YuNet
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 #: Photos a person at most: the few people with dozens would count for most of the rest.
 PHOTOS = 5
 SIZES = (2, 3, 4, 5)
+MODEL = "fusion-320"
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the accuracy data is not there: {DATA}")
 
@@ -33,8 +33,7 @@ Photo = tuple[Floats, float]
 @pytest.fixture(scope="module")
 def people(assets: AssetCache) -> list[list[Photo]]:
     """The photos, good enough for enrolment, of 300 people with at least two."""
-    name = "mobilefacenet-192"
-    embedder = Embedder(assets.model(name), assets.manifest.embedder(name).contract)
+    embedder = open_embedder(assets, MODEL)
     detector = YuNet(assets.model("yunet"))
     folders = [sorted(folder.glob("*.jpg"))[:PHOTOS] for folder in sorted((DATA / "lfw").iterdir())]
     chosen = [paths for paths in folders if len(paths) > 1][:300]
@@ -72,7 +71,7 @@ def test_true_photos_are_kept_and_strangers_noticed(
     record_property: Callable[[str, object], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    min_cosine = threshold_at(assets.manifest.embedder("mobilefacenet-192").contract, STRANGER_RATE)
+    min_cosine = assets.manifest.embedder(MODEL).calibration.score_at(STRANGER_RATE)
     rng = np.random.default_rng(0)
     for size in SIZES:
         left_out = photos_seen = noticed = strangers = blamed = 0

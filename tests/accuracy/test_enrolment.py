@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from lookout.faces import enrolment
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import YuNet
-from lookout.faces.embedder import Embedder
 from lookout.faces.enrolment import Examination, ExaminedFace, examine
+from lookout.faces.models import open_embedder
+from lookout.faces.yunet import YuNet
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -27,7 +27,7 @@ class Examiner:
 
     def __init__(self, assets: AssetCache, monkeypatch: pytest.MonkeyPatch) -> None:
         name = "mobilefacenet-192"
-        self._embedder = Embedder(assets.model(name), assets.manifest.embedder(name).contract)
+        self._embedder = open_embedder(assets, name)
         self._detector = YuNet(assets.model("yunet"))
         self._patch = monkeypatch
 

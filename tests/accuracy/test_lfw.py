@@ -16,9 +16,11 @@ import pytest
 from numpy.typing import NDArray
 
 from lookout.faces.assets import AssetCache
-from lookout.faces.detector import Detection, YuNet
-from lookout.faces.embedder import Embedder
+from lookout.faces.detector import Detection, Detector
+from lookout.faces.embedder import AlignedFace, Embedder
+from lookout.faces.models import open_embedder
 from lookout.faces.quality import assess
+from lookout.faces.yunet import YuNet
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 FLOOR = 0.989
@@ -80,14 +82,14 @@ def in_the_middle(found: Sequence[Detection], picture: Picture) -> Detection | N
 
 
 @pytest.fixture(scope="session")
-def detector(assets: AssetCache) -> YuNet:
+def detector(assets: AssetCache) -> Detector:
     return YuNet(assets.model("yunet"))
 
 
 @pytest.fixture(scope="session")
 def embedder(assets: AssetCache) -> Embedder:
     name = "mobilefacenet-192"
-    return Embedder(assets.model(name), assets.manifest.embedder(name).contract, threads=2)
+    return open_embedder(assets, name, threads=2)
 
 
 @pytest.fixture(scope="session")
@@ -96,11 +98,13 @@ def folds() -> list[list[Pair]]:
 
 
 @pytest.fixture(scope="session")
-def templates(folds: list[list[Pair]], detector: YuNet, embedder: Embedder) -> dict[Path, NDArray[np.float32] | None]:
+def templates(
+    folds: list[list[Pair]], detector: Detector, embedder: Embedder
+) -> dict[Path, NDArray[np.float32] | None]:
     """The template of each picture of the pairs; None where no face was found."""
     paths = sorted({path for fold in folds for pair in fold for path in (pair.first, pair.second)})
 
-    def aligned(path: Path) -> Picture | None:
+    def aligned(path: Path) -> AlignedFace | None:
         picture = read(path)
         face = in_the_middle(detector.detect(picture), picture)
         return None if face is None else embedder.align(picture, face.landmarks)
@@ -162,7 +166,7 @@ def negatives() -> list[Path]:
 @pytest.mark.parametrize("longest_side_px", [640, 1280, None])
 @pytest.mark.parametrize("path", negatives(), ids=lambda path: path.name)
 def test_where_nobody_is_no_face_passes_the_quality_gate(
-    detector: YuNet, path: Path, longest_side_px: int | None
+    detector: Detector, path: Path, longest_side_px: int | None
 ) -> None:
     picture = read(path)
     found = detector.detect(picture) if longest_side_px is None else detector.detect_scaled(picture, longest_side_px)
@@ -174,7 +178,7 @@ def test_there_are_negatives() -> None:
     assert len(negatives()) == 20
 
 
-def test_landmarks_of_mirrored_pictures_mirror(folds: list[list[Pair]], detector: YuNet) -> None:
+def test_landmarks_of_mirrored_pictures_mirror(folds: list[list[Pair]], detector: Detector) -> None:
     """The network is not symmetric, so it holds within a tolerance; eyes that changed sides would be off by 40 %."""
     paths = sorted({pair.first for fold in folds for pair in fold})
     paths = paths[:: len(paths) // 100][:100]

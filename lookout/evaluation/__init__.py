@@ -1,0 +1,1 @@
+"""How often Lookout errs: measured on pictures and clips whose truth is known."""
