@@ -9,6 +9,7 @@ import threading
 from ingest import probe
 from ingest.activity import Activity
 from ingest.analysis import Analysis
+from ingest.detection import ChosenDetector
 from ingest.leases import TICK_S, Leases, wait_for_redis
 from ingest.outbox import Outbox
 from ingest.publisher import Publisher
@@ -16,14 +17,13 @@ from ingest.repair import repair_all
 from ingest.watches import Watches
 from lookout.camera_settings import Camera
 from lookout.errors import UnavailableError
-from lookout.faces.models import load_detector
 from lookout.footage.folder import FootageFolder
 from lookout.logging import configure_logging
 from lookout.metrics import CROPS_SHED, serve_metrics
 from lookout.queue import celery_app
 from lookout.sealing import keyring
 from lookout.settings import Settings
-from lookout.stores.cameras import CameraBoard
+from lookout.stores.cameras import CameraBoard, CameraSet
 from lookout.stores.redis import connect
 
 log = logging.getLogger(__name__)
@@ -38,9 +38,10 @@ DRAIN_S = 0.8
 class Published:
     """Which cameras there are, as the services that may read the registry tell it. For one thread."""
 
-    def __init__(self, board: CameraBoard) -> None:
-        self._board = board
+    def __init__(self, board: CameraBoard, detector: ChosenDetector) -> None:
+        self._board, self._detector = board, detector
         self._sealed: bytes | None = None
+        self._told: CameraSet | None = None
         self.cameras: dict[str, Camera] = {}
 
     def read(self) -> None:
@@ -50,15 +51,16 @@ class Published:
             UnavailableError: Redis does not answer.
         """
         sealed = self._board.sealed()
-        if sealed is None or sealed == self._sealed:
-            return
-        self._sealed = sealed
-        found = self._board.read(sealed)
-        if found is None:
-            log.error("the cameras cannot be read: the data keys, or the version of Lookout, are not those of search")
-            return
-        self.cameras = {camera.id: camera for camera in found.cameras}
-        log.info("%d cameras to watch", len(self.cameras))
+        if sealed is not None and sealed != self._sealed:
+            self._sealed = sealed
+            found = self._board.read(sealed)
+            if found is None:
+                log.error("the cameras cannot be read: the data keys, or the version of Lookout, are not search's")
+            else:
+                self._told = found
+                log.info("%d cameras to watch", len(found.cameras))
+        if self._told is not None and self._detector.choose(self._told.detector):
+            self.cameras = {camera.id: camera for camera in self._told.cameras}
 
 
 def run(settings: Settings, *, metrics_host: str, metrics_port: int) -> None:
@@ -70,7 +72,7 @@ def run(settings: Settings, *, metrics_host: str, metrics_port: int) -> None:
     log.info("metrics on port %d", serve_metrics(metrics_host, metrics_port))
 
     ring = keyring(settings)
-    detector = load_detector(settings)
+    detector = ChosenDetector(settings)
     redis = connect(settings)
     wait_for_redis(redis, stop)
     outbox = Outbox()
@@ -87,7 +89,7 @@ def run(settings: Settings, *, metrics_host: str, metrics_port: int) -> None:
     # Beside the watches, which repair their own: it may be much after a power cut.
     threading.Thread(target=repair_all, args=(footage,), name="repair", daemon=True).start()
     leases, watches = Leases(redis), Watches(new_analysis, footage)
-    _watch(board, leases, watches, stop)
+    _watch(Published(board, detector), board, leases, watches, stop)
 
     log.info("stopping")
     watches.stop(STOP_CAMERAS_S)
@@ -100,12 +102,11 @@ def run(settings: Settings, *, metrics_host: str, metrics_port: int) -> None:
     log.info("stopped")
 
 
-def _watch(board: CameraBoard, leases: Leases, watches: Watches, stop: threading.Event) -> None:
+def _watch(published: Published, board: CameraBoard, leases: Leases, watches: Watches, stop: threading.Event) -> None:
     """Once a second: learn which cameras there are, settle whose they are, watch ours, and tell how they are.
 
     While Redis is away all goes on as it was.
     """
-    published = Published(board)
     while not stop.is_set():
         try:
             published.read()

@@ -22,6 +22,7 @@ from lookout.camera_settings import FILES_ONLY, Camera, load_cameras, make_camer
 from lookout.clock import now_us
 from lookout.errors import BadInputError, ConflictError, NotFoundError, SealError, UnavailableError
 from lookout.logging import redact
+from lookout.models_in_use import names_in_use
 from lookout.sealing import Keyring
 from lookout.stores.cameras import CameraBoard, CameraSet, CameraStatus
 from lookout.stores.registry import Registry
@@ -175,7 +176,7 @@ def known_statuses(board: CameraBoard, rows: Iterable[CameraRow]) -> dict[str, C
 
 
 def publish_cameras(registry: Registry, redis: Redis, keyring: Keyring) -> bool:
-    """Tell ingest which cameras to watch, if that is not what was last told; whether it was told.
+    """Tell ingest which cameras to watch by which detector, if that is not what was last told; whether it was told.
 
     Several processes may call it at once: what is told is never older than what was told before.
 
@@ -189,10 +190,11 @@ def publish_cameras(registry: Registry, redis: Redis, keyring: Keyring) -> bool:
         # Read after the look at Redis: whoever published meanwhile makes `replace` refuse.
         with registry.reading() as session:
             rows = session.scalars(select(CameraRow).where(CameraRow.enabled).order_by(CameraRow.id)).all()
+            detector, _ = names_in_use(session)
         cameras = [camera for row in rows if (camera := _publishable(row, keyring)) is not None and camera.has_stream]
-        if before is not None and before.cameras == cameras:
+        if before is not None and (before.cameras, before.detector) == (cameras, detector):
             return False
-        if board.replace(previous, CameraSet(0 if before is None else before.version + 1, cameras)):
+        if board.replace(previous, CameraSet(0 if before is None else before.version + 1, cameras, detector)):
             return True
     return False
 

@@ -53,8 +53,6 @@ class Settings(BaseSettings):
         default=None, description="one `id:key` a line; empty: made at first start, kept in home"
     )
 
-    detector: str = "yunet"
-    embedder: str = "fusion-320"
     inference_threads: int = Field(default=1, ge=1)
     inference_device: str = "CPU"
 

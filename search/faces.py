@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lookout.errors import PhotoError
 from lookout.faces.models import load_detector, load_embedder
 from lookout.faces.photos import decode_photo
+from lookout.models_in_use import ModelsInUse
 from lookout.settings import Settings
 from lookout.targets.photos import Photo, cut_face, preview, sha256_of
 
@@ -37,23 +38,28 @@ class Seen:
 class Faces:
     """Detector and embedder for any number of threads."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, models: ModelsInUse) -> None:
+        self._settings, self._in_use = settings, models
         self._loading = threading.Lock()
         self._embedding = threading.Lock()
         self._looking = threading.BoundedSemaphore(AT_A_TIME)
-        self._models: tuple[Detector, Embedder] | None = None
+        self._detector: tuple[str, Detector] | None = None
+        self._embedder: Embedder | None = None
 
     def load(self) -> tuple[Detector, Embedder]:
-        """Load the models, if nobody has done so yet.
+        """The models in use, loaded if nobody has done so yet.
 
         Raises:
             AssetError: they cannot be fetched or loaded.
+            UnavailableError: the registry does not answer.
         """
+        used = self._in_use()
         with self._loading:
-            if self._models is None:
-                self._models = (load_detector(self._settings), load_embedder(self._settings))
-            return self._models
+            if self._detector is None or self._detector[0] != used.detector:
+                self._detector = (used.detector, load_detector(self._settings, used.detector))
+            if self._embedder is None or self._embedder.name != used.embedder.name:
+                self._embedder = load_embedder(self._settings, used.embedder.name)
+            return self._detector[1], self._embedder
 
     def examine(self, data: bytes, name: str) -> Seen:
         """Find and judge all faces of a photo. It refuses nothing: the result says why.

@@ -18,7 +18,6 @@ from sqlalchemy import select
 
 from lookout.audit import Actor
 from lookout.errors import LookoutError, UnavailableError
-from lookout.faces.models import load_detector, load_embedder
 from lookout.stores.index import prepare_index
 from lookout.stores.pieces import PieceFile, delete_pieces
 from lookout.stores.registry.tables import Import
@@ -114,7 +113,7 @@ class Importer:
         parts = self._parts
         opened = ZipSource(PieceFile(parts.blobs, blob), importing.source)  # type: ignore[arg-type]
         # An embedder of its own: enrolments by people need not wait. One thread leaves them the other core.
-        models = Models(load_detector(parts.settings), load_embedder(parts.settings), threads=1)
+        models = Models(*parts.models().load(parts.settings), threads=1)
         with contextlib.closing(opened) as source:
             for _ in run_import(parts.registry, by, importing.id, source, models):
                 index_now(parts)

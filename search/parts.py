@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from lookout.faces.assets import AssetCache
 from lookout.faces.models import TemplateModel, asset_cache
-from lookout.models_in_use import ModelInUse
+from lookout.models_in_use import ModelsInUse
 from lookout.sealing import Keyring, keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -56,18 +56,19 @@ class Parts:
         return asset_cache(self.settings)
 
     @cached_property
-    def _model(self) -> ModelInUse:
-        return ModelInUse(self.registry, self.settings)
+    def models(self) -> ModelsInUse:
+        """Which models are in use."""
+        return ModelsInUse(self.registry, self.settings)
 
     @property
     def model(self) -> TemplateModel:
         """The embedder in use."""
-        return self._model()
+        return self.models().embedder
 
     @cached_property
     def faces(self) -> Faces:
         """The models that look at photos."""
-        return Faces(self.settings)
+        return Faces(self.settings, self.models)
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

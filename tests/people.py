@@ -119,7 +119,7 @@ def enrol_man_a(
             secret = keyring.seal(SECRET.encode(), f"webhooks/{webhook_id}")
             session.add(Webhook(id=webhook_id, watchlist_id=row.id, url=url, secret=secret, created_at_us=now_us()))
     photos = [_photo_of_man_a(assets)]
-    model = template_model(Settings(embedder=MODEL))
+    model = template_model(Settings(), MODEL)
     return add_target(registry, blobs, keyring, watchlist=watchlist, name="man A", photos=photos, model=model)
 
 

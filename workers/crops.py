@@ -12,6 +12,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from lookout.clock import now_us
 from lookout.errors import UnavailableError
+from lookout.faces.embedder import Embedder
 from lookout.faces.photos import decode_jpeg
 from lookout.messages import Crop
 from lookout.metrics import (
@@ -24,6 +25,7 @@ from lookout.metrics import (
     EMBED_SECONDS,
     SIGHTINGS,
 )
+from lookout.models_in_use import ModelSwitchedError, hold_embedder
 from lookout.stores.index import update_sightings
 from lookout.stores.registry.tables import StoredCrop
 from workers import alerts
@@ -57,18 +59,24 @@ def process(parts: Parts, ids: Sequence[str]) -> list[alerts.Opened]:
     """Embed, match and store the crops of one message; returns the alerts it opened.
 
     Raises:
-        UnavailableError: Redis, Milvus or the registry does not answer; nothing is lost, call it again.
+        UnavailableError: Redis, Milvus or the registry does not answer, or another embedder has come into use
+            meanwhile; nothing is lost, call it again.
     """
     crops = fetch(parts, ids)
     if not crops:
         return []
+    embedder = parts.embedder
     with EMBED_SECONDS.time():
-        embedded = embed(parts, crops)
-    seen = fold(parts.registry, parts.keyring, embedded)
+        embedded = embed(embedder, crops)
+    seen = fold(parts.registry, parts.keyring, embedded, embedder.name)
     new = [one for one in seen if one.crops]
-    opened = store_all(parts, new)
+    try:
+        opened = store_all(parts, new, embedder.name)
+    except ModelSwitchedError:
+        parts.models.forget()
+        raise
     # Also what was stored before: a worker may have been killed between the two stores.
-    index_sightings(parts, [one.track_id for one in seen])
+    index_sightings(parts, [one.track_id for one in seen], embedder.name)
     # A crop of the same frame in another message is shown without it: rare, and frames are large.
     parts.crops.remove(ids, {crop.frame_id for crop in crops if crop.frame_id})
     CROPS_EMBEDDED.inc(sum(len(one.crops) for one in new))
@@ -100,22 +108,21 @@ def is_stored(parts: Parts, crop_id: str) -> bool:
         return session.get(StoredCrop, crop_id) is not None
 
 
-def embed(parts: Parts, crops: Sequence[Crop]) -> list[EmbeddedCrop]:
+def embed(embedder: Embedder, crops: Sequence[Crop]) -> list[EmbeddedCrop]:
     """Align and embed crops in one call."""
-    embedder = parts.embedder
     aligned = [
         embedder.align(decode_jpeg(crop.jpeg, crop.id), np.asarray(crop.landmarks, np.float32)) for crop in crops
     ]
     return [EmbeddedCrop(crop, vector) for crop, vector in zip(crops, embedder.embed(aligned), strict=True)]
 
 
-def store_all(parts: Parts, seen: Sequence[Seen]) -> list[alerts.Opened]:
-    """Match, then write pictures, sightings and alerts."""
-    tracks = match_all(parts, seen)
+def store_all(parts: Parts, seen: Sequence[Seen], model: str) -> list[alerts.Opened]:
+    """Match templates that a model made, then write pictures, sightings and alerts."""
+    tracks = match_all(parts, seen, model)
     if not tracks:
         return []
     blobs = {one.crop.id: write_picture(parts, one.crop) for track in tracks for one in track.seen.crops}
-    stored = write(parts, tracks, blobs)
+    stored = write(parts, tracks, blobs, model)
     for track in stored.erased:
         for one in track.seen.crops:
             parts.blobs.delete(blob_name(one.crop))
@@ -128,7 +135,7 @@ def store_all(parts: Parts, seen: Sequence[Seen]) -> list[alerts.Opened]:
     return stored.opened
 
 
-def match_all(parts: Parts, seen: Sequence[Seen]) -> list[Track]:
+def match_all(parts: Parts, seen: Sequence[Seen], model: str) -> list[Track]:
     """Tracks with their matches; without those of which nothing may be stored, as they match nobody."""
     probes = [
         Probe(
@@ -143,17 +150,17 @@ def match_all(parts: Parts, seen: Sequence[Seen]) -> list[Track]:
     ]
     return [
         Track(one, matches)
-        for one, matches in zip(seen, match(parts, probes), strict=True)
+        for one, matches in zip(seen, match(parts, probes, model), strict=True)
         if matches or not one.crops[-1].crop.matched_only
     ]
 
 
 @retry(retry=retry_if_exception_type(IntegrityError), stop=stop_after_attempt(5), reraise=True)
-def write(parts: Parts, tracks: Sequence[Track], blobs: dict[str, str | None]) -> Stored:
+def write(parts: Parts, tracks: Sequence[Track], blobs: dict[str, str | None], model: str) -> Stored:
     """Everything that belongs together, in one transaction; begun again when another worker was in between."""
     done = Stored()
-    model = parts.model.name
     with parts.registry.transaction() as session:
+        hold_embedder(session, model)
         living = alerts.lock_targets(session, {each.target_id for track in tracks for each in track.matches})
         # Who was erased since they were matched leaves nothing behind, as if they had been seen before.
         kept = [track for track in tracks if all(each.target_id in living for each in track.matches)]
@@ -181,9 +188,9 @@ def width_px(box_xyxy: Sequence[float]) -> float:
     return box_xyxy[2] - box_xyxy[0]
 
 
-def index_sightings(parts: Parts, tracks: Sequence[str]) -> None:
+def index_sightings(parts: Parts, tracks: Sequence[str], model: str) -> None:
     """Tell Milvus the templates of sightings that it does not have yet."""
-    update_sightings(parts.registry, parts.vectors, parts.keyring, parts.model.name, ids=tracks)
+    update_sightings(parts.registry, parts.vectors, parts.keyring, model, ids=tracks)
 
 
 def write_picture(parts: Parts, crop: Crop) -> str | None:

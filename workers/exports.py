@@ -97,7 +97,7 @@ def _export(parts: Parts, export_id: str, lock: Lock) -> None:
         FootageFolder(settings.footage_folder),
         parts.model,
         settings.footage_folder / "exports" / f"{export_id}.{new_id()}",
-        lambda: load_detector(settings),
+        lambda: load_detector(settings, parts.models().detector),
     )
     try:
         make(maker, export_id, _Progress(parts, export_id, lock))

@@ -9,12 +9,14 @@ import threading
 import warnings
 from collections.abc import Sequence
 
-from lookout.errors import BadInputError
+from lookout.errors import BadInputError, UnavailableError
 from lookout.faces.models import asset_cache
 from lookout.logging import configure_logging
+from lookout.models_in_use import models_in_use
 from lookout.process import die_with_parent
 from lookout.queue import CROPS, MAINTENANCE, QUEUES, celery_app
 from lookout.settings import Settings
+from lookout.stores.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +34,22 @@ def run(settings: Settings, *, queues: Sequence[str], concurrency: int, metrics_
     forks = CROPS in queues
     if forks:
         # Here, not in the first task, which would make dead letters of all crops: a wrong model is no fault of theirs.
-        asset_cache(settings).fetch([settings.embedder])
+        _fetch_models(settings)
     with tempfile.TemporaryDirectory(prefix="lookout-metrics-") as metrics_dir:
         if forks:
             # Before the first import of prometheus_client: it decides then where numbers are kept.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
         _work(settings, queues, concurrency, metrics_host, metrics_port, forks=forks)
+
+
+def _fetch_models(settings: Settings) -> None:
+    registry = Registry(settings.database)
+    try:
+        asset_cache(settings).fetch([models_in_use(registry, settings).embedder.name])
+    except UnavailableError as error:
+        log.warning("the models are looked up later: %s", error)
+    finally:
+        registry.close()
 
 
 def _work(

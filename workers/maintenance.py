@@ -50,6 +50,8 @@ def bring_index_up_to_date(parts: Parts) -> None:
         return  # a Milvus that hangs holds up one thread, not all of them
     try:
         with left_to_the_next():
+            # Not as it was a moment ago: the aliases must not go back.
+            parts.models.forget()
             model = parts.model
             prepare_index(parts.registry, parts.vectors, model.name, model.dimension)
             changed = update_index(parts.registry, parts.vectors, parts.keyring, model.name)

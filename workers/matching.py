@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from lookout.metrics import MATCH_SECONDS
+from lookout.models_in_use import ModelSwitchedError
 from lookout.sealing import Keyring
 from lookout.stores.registry.tables import Reference, RejectedPair, Target, Watchlist
 from lookout.stores.templates import reference_place, unpack_many
@@ -66,16 +67,24 @@ class Match:
     candidates: tuple[tuple[str, float], ...]
 
 
-def match(parts: Parts, probes: Sequence[Probe]) -> list[list[Match]]:
+def match(parts: Parts, probes: Sequence[Probe], model: str) -> list[list[Match]]:
     """Matches of each probe, at most one a target.
 
+    Args:
+        parts: of the worker.
+        probes: tracks.
+        model: which made their templates.
+
     Raises:
+        ModelSwitchedError: another one is in use by now.
         UnavailableError: Milvus or the registry does not answer.
     """
     if not probes:
         return []
     with MATCH_SECONDS.time():
-        found = parts.watchlists.search_targets(np.stack([probe.template for probe in probes]), HITS)
+        if parts.model.name != model:
+            raise ModelSwitchedError(f"the embedder {parts.model.name} has come into use instead of {model}.")
+        found = parts.watchlists.search_targets(model, np.stack([probe.template for probe in probes]), HITS)
         with parts.registry.reading() as session:
             targets = _targets(session, {hit.id for hits in found for hit in hits})
             people = sizes(session, {target.watchlist_id for target in targets.values()})

@@ -10,7 +10,7 @@ from redis import Redis
 from lookout.errors import SealError, UnavailableError
 from lookout.faces.models import TemplateModel, load_embedder
 from lookout.footage.folder import FootageFolder
-from lookout.models_in_use import ModelInUse
+from lookout.models_in_use import ModelsInUse
 from lookout.sealing import Keyring, keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -30,6 +30,10 @@ class Parts:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        #: The embedder of whose templates Milvus was seen to have all.
+        self._filled = ""
+        #: The embedder that was loaded last.
+        self.loaded: Embedder | None = None
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -65,19 +69,22 @@ class Parts:
         """Milvus."""
         return Vectors(self.settings.milvus_uri)
 
-    @cached_property
+    @property
     def watchlists(self) -> Vectors:
-        """Milvus, with all targets in it: nobody is matched against half a watchlist at a start.
+        """Milvus, with all targets in it: nobody is matched against half a watchlist, at a start or a switch.
 
         Raises:
             UnavailableError: Milvus or the registry does not answer, or a template cannot be decrypted.
         """
-        prepare_index(self.registry, self.vectors, self.model.name, self.model.dimension)
-        try:
-            update_index(self.registry, self.vectors, self.keyring, self.model.name)
-        except SealError as error:
-            # No fault of the crops that wait: they must not become dead letters.
-            raise UnavailableError(f"the watchlists cannot be read: {error}") from error
+        model = self.model
+        if model.name != self._filled:
+            prepare_index(self.registry, self.vectors, model.name, model.dimension)
+            try:
+                update_index(self.registry, self.vectors, self.keyring, model.name)
+            except SealError as error:
+                # No fault of the crops that wait: they must not become dead letters.
+                raise UnavailableError(f"the watchlists cannot be read: {error}") from error
+            self._filled = model.name
         return self.vectors
 
     @cached_property
@@ -91,15 +98,19 @@ class Parts:
         return FootageFolder(self.settings.footage_folder)
 
     @cached_property
-    def _model(self) -> ModelInUse:
-        return ModelInUse(self.registry, self.settings)
+    def models(self) -> ModelsInUse:
+        """Which models are in use."""
+        return ModelsInUse(self.registry, self.settings)
 
     @property
     def model(self) -> TemplateModel:
         """The embedder in use."""
-        return self._model()
+        return self.models().embedder
 
-    @cached_property
+    @property
     def embedder(self) -> Embedder:
-        """The embedder, compiled."""
-        return load_embedder(self.settings)
+        """The embedder in use, compiled. For one thread."""
+        model = self.model
+        if self.loaded is None or self.loaded.name != model.name:
+            self.loaded = load_embedder(self.settings, model.name)
+        return self.loaded

@@ -15,8 +15,8 @@ from lookout.faces.embedder import normalised
 from lookout.messages import Crop
 from lookout.sealing import Keyring
 from lookout.stores.registry import Registry
-from lookout.stores.registry.tables import Sighting, StoredCrop
-from lookout.stores.templates import pack, sighting_place, unpack
+from lookout.stores.registry.tables import NextSighting, Sighting, StoredCrop
+from lookout.stores.templates import LEAST_WEIGHT, pack, sighting_place, unpack
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,13 +41,14 @@ class Seen:
     template: NDArray[np.float32]
 
 
-def fold(registry: Registry, keyring: Keyring, embedded: Iterable[EmbeddedCrop]) -> list[Seen]:
-    """Group crops by track, leave out what is stored already, and fold the rest into the tracks' templates."""
+def fold(registry: Registry, keyring: Keyring, embedded: Iterable[EmbeddedCrop], model: str) -> list[Seen]:
+    """Group a model's embeddings by track, leave out what is stored, fold the rest into the tracks' templates."""
     tracks: dict[str, list[EmbeddedCrop]] = {}
     for one in sorted(embedded, key=lambda one: (one.crop.track_id, one.crop.captured_at_us)):
         tracks.setdefault(one.crop.track_id, []).append(one)
     # The sums first: what another worker stores in between is then at worst left out of a template, not counted twice.
-    sums = template_sums(registry, tracks)
+    with registry.reading() as session:
+        sums = template_sums(session, tracks, model)
     with registry.reading() as session:
         stored = _stored_crops(session, tracks.values())
     seen = []
@@ -59,11 +60,18 @@ def fold(registry: Registry, keyring: Keyring, embedded: Iterable[EmbeddedCrop])
     return seen
 
 
-def template_sums(registry: Registry, tracks: Iterable[str]) -> dict[str, bytes]:
-    """The sightings' sums of embeddings as they are stored, sealed; without those that are not."""
-    with registry.reading() as session:
-        rows = session.execute(select(Sighting.id, Sighting.template_sum).where(Sighting.id.in_(tracks)))
-        return {row.id: row.template_sum for row in rows}
+def template_sums(session: Session, tracks: Iterable[str], model: str) -> dict[str, bytes]:
+    """The sightings' sums of a model's embeddings as they are stored, sealed; without those that are not.
+
+    While a switch of models is being finished, those of the new one may not have come to their sightings yet.
+    """
+    ids = list(tracks)
+    by_model = select(Sighting.id, Sighting.template_sum).where(Sighting.id.in_(ids), Sighting.model == model)
+    found = {row.id: row.template_sum for row in session.execute(by_model)}
+    made = select(NextSighting.sighting_id, NextSighting.template_sum).where(
+        NextSighting.sighting_id.in_(ids), NextSighting.model == model
+    )
+    return {row.sighting_id: row.template_sum for row in session.execute(made)} | found
 
 
 def store(session: Session, keyring: Keyring, seen: Seen, blobs: dict[str, str | None], model: str) -> bool:
@@ -91,6 +99,11 @@ def store(session: Session, keyring: Keyring, seen: Seen, blobs: dict[str, str |
         )
         session.add(sighting)
     total = unpack(sighting.template_sum, keyring, place)
+    if sighting.model != model:
+        # A switch of models is being finished. A crop that came in its last moment is missing from the sum.
+        made = template_sums(session, [sighting.id], model)
+        total = unpack(made[sighting.id], keyring, place) if made else np.zeros_like(seen.template)
+        sighting.model = model
     for one in seen.crops:
         crop = one.crop
         total = total + _weighted(one)
@@ -120,7 +133,7 @@ def blob_name(crop: Crop) -> str:
 
 
 def _weighted(one: EmbeddedCrop) -> NDArray[np.float32]:
-    return one.embedding * np.float32(max(one.crop.quality, 0.01))
+    return one.embedding * np.float32(max(one.crop.quality, LEAST_WEIGHT))
 
 
 def _stored_crops(session: Session, tracks: Iterable[Sequence[EmbeddedCrop]]) -> set[str]:

@@ -23,8 +23,9 @@ from deploy.local.parts import free_ports, listens
 from deploy.local.supervisor import Child
 from deploy.local.system import TICK_S, LocalSystem, only_one, until_signalled
 from lookout.clock import now_us
-from lookout.faces.models import asset_cache, load_detector, load_embedder, template_model
+from lookout.faces.models import asset_cache
 from lookout.logging import configure_logging
+from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -151,7 +152,8 @@ def _enrol(settings: Settings, registry: Registry) -> None:
     """Man A by one photo of another day, and five people who are on no camera."""
     assets, ring = asset_cache(settings), keyring(settings)
     blobs = Blobs(settings.blobs, ring)
-    detector, embedder = load_detector(settings), load_embedder(settings)
+    used = models_in_use(registry, settings)
+    detector, embedder = used.load(settings)
     with registry.transaction() as session:
         session.add(
             Watchlist(
@@ -163,7 +165,6 @@ def _enrol(settings: Settings, registry: Registry) -> None:
         )
     people: list[tuple[str, str, int | None]] = [(WANTED, "single_face.jpg", None)]
     people += [(f"Person {number}", "multi_face.jpg", number) for number in range(1, OTHERS + 1)]
-    model = template_model(settings)
     for name, photo, face in people:
         photos = read_photos([assets.media(photo)], detector, embedder, face=face)
-        add_target(registry, blobs, ring, watchlist=WATCHLIST, name=name, photos=photos, model=model)
+        add_target(registry, blobs, ring, watchlist=WATCHLIST, name=name, photos=photos, model=used.embedder)

@@ -22,6 +22,7 @@ from lookout.cameras import import_cameras
 from lookout.errors import BadInputError, ConflictError, LookoutError
 from lookout.faces.models import asset_cache
 from lookout.logging import configure_logging
+from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings, endpoints_path
 from lookout.stores.registry import Registry
@@ -65,7 +66,8 @@ class LocalSystem:
         self.welcome_url = ""
         self._ports = Ports.free(search=port)
         self.endpoints: Endpoints = endpoints(settings, self._ports)
-        env = {
+        #: By which any `lookout` command works on this system.
+        self.env = {
             "LOOKOUT_HOME": str(settings.home.absolute()),
             "LOOKOUT_CACHE": str(settings.cache.absolute()),
             "LOOKOUT_REDIS_URL": self.endpoints.redis_url,
@@ -76,7 +78,7 @@ class LocalSystem:
         }
         self.stores = Supervisor([stores(settings, self._ports, self.endpoints), more], self.logs)
         self.services = Supervisor(
-            [[*services(self._ports, self.endpoints, env), ingest(self._ports, self.endpoints, env)]],
+            [[*services(self._ports, self.endpoints, self.env), ingest(self._ports, self.endpoints, self.env)]],
             self.logs,
         )
 
@@ -100,12 +102,12 @@ class LocalSystem:
         from lookout.faces.quantised import prepare
 
         keyring(self.settings)  # said here once, not by each service, if it is missing
-        assets = asset_cache(self.settings)
-        assets.fetch([self.settings.detector, "htmx.min.js"])
-        prepare(assets, self.settings.embedder)
         cameras = load_cameras(self._cameras) if self._cameras is not None else []
         registry = Registry(self.settings.database)
         registry.migrate()
+        assets, used = asset_cache(self.settings), models_in_use(registry, self.settings)
+        assets.fetch([used.detector, "htmx.min.js"])
+        prepare(assets, used.embedder.name)
         import_cameras(registry, keyring(self.settings), audit.SYSTEM, cameras)
         if self._enrol is not None:
             self._enrol(registry)

@@ -40,7 +40,7 @@ class Child:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._detector: Detector | None = None
+        self._detector: tuple[str, Detector] | None = None
 
     def do(self, order: Order) -> Report:
         """Do what an order says."""
@@ -58,14 +58,15 @@ class Child:
 
     def _search(self, order: PartOrder) -> Report:
         settings = self._settings
-        self._detector = self._detector or load_detector(settings)
+        if self._detector is None or self._detector[0] != order.detector:
+            self._detector = (order.detector, load_detector(settings, order.detector))
         redis = connect(settings)
         handing = Handing(
             redis, keyring(settings), celery_app(settings), order.video_id, queue_limit=settings.queue_limit
         )
         with contextlib.closing(redis):
             folder = FootageFolder(settings.footage_folder)
-            return search_part(order, self._detector, handing, folder, lambda done_us: say(Progress(done_us)))
+            return search_part(order, self._detector[1], handing, folder, lambda done_us: say(Progress(done_us)))
 
 
 def say(report: Report) -> None:

@@ -163,7 +163,6 @@ def _environment(settings: Settings) -> dict[str, str]:
         "LOOKOUT_CACHE": str(settings.cache.absolute()),
         "LOOKOUT_FOOTAGE": str(settings.footage_folder),
         "LOOKOUT_REDIS_URL": settings.redis_url.get_secret_value(),
-        "LOOKOUT_DETECTOR": settings.detector,
         "LOOKOUT_QUEUE_LIMIT": str(settings.queue_limit),
         "LOOKOUT_INFERENCE_THREADS": str(settings.inference_threads),
     }

@@ -27,6 +27,7 @@ from lookout.camera_settings import FILES_ONLY, Camera, make_camera
 from lookout.errors import BadInputError, ConflictError, LookoutError, UnavailableError
 from lookout.footage.folder import FootageFolder
 from lookout.footage.segments import register_new
+from lookout.models_in_use import names_in_use
 from lookout.settings import Settings
 from lookout.stores.crops import crop_key
 from lookout.stores.dead_letters import DeadLetters
@@ -78,7 +79,6 @@ class Indexer:
         self, settings: Settings, registry: Registry, redis: Redis, children: Children, stop: threading.Event
     ) -> None:
         self._registry, self._redis, self._children, self._stop = registry, redis, children, stop
-        self._model = settings.embedder
         self._folder = FootageFolder(settings.footage_folder)
 
     def scan(self, path: str) -> Scanned:
@@ -123,10 +123,12 @@ class Indexer:
                 videos.tell_pace(self._redis, video_id, pace)
                 told(pace)
 
+            with self._registry.reading() as session:
+                detector, _ = names_in_use(session)
             orders = [
                 PartOrder(
-                    path=path, video_id=video_id, number=number, camera=camera, started_at_us=video.started_at_us,
-                    scanned=scanned, from_us=spans[number][0], until_us=spans[number][1],
+                    path=path, video_id=video_id, number=number, camera=camera, detector=detector, scanned=scanned,
+                    started_at_us=video.started_at_us, from_us=spans[number][0], until_us=spans[number][1],
                 )
                 for number in missing
             ]  # fmt: skip
@@ -250,10 +252,11 @@ class Indexer:
         return len(set(there) - dead)
 
     def _not_indexed(self, video_id: str) -> bool:
-        query = select(func.count()).where(
-            Sighting.video_id == video_id, Sighting.model == self._model, Sighting.indexed.is_(False)
-        )
         with self._registry.reading() as session:
+            _, model = names_in_use(session)
+            query = select(func.count()).where(
+                Sighting.video_id == video_id, Sighting.model == model, Sighting.indexed.is_(False)
+            )
             return bool(session.scalar(query))
 
     def _pause(self, follow: Callable[[], None]) -> None:

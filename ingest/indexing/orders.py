@@ -53,6 +53,7 @@ class PartOrder(msgspec.Struct, frozen=True, kw_only=True, tag="part"):
     Attributes:
         video_id, number: whose part, and the how manieth; ids of what is found are derived from both.
         camera: as which it is indexed; `analysed_fps` is what was asked for.
+        detector: which finds its faces.
         started_at_us: wall clock of the file's first frame.
         from_us, until_us: the part, since the first frame; None: to the end.
     """
@@ -61,6 +62,7 @@ class PartOrder(msgspec.Struct, frozen=True, kw_only=True, tag="part"):
     video_id: str
     number: int
     camera: Camera
+    detector: str
     started_at_us: int
     scanned: Scanned
     from_us: int

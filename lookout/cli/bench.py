@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from lookout.cli.context import open_registry
-from lookout.faces.models import template_model
+from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.sightings import benchmark
@@ -39,12 +39,13 @@ def search(
     settings = Settings()
     vectors = Vectors(settings.milvus_uri)
     try:
-        if rows is not None:
-            figures = benchmark.measure_synthetic(vectors, template_model(settings).dimension, rows, queries)
-        else:
-            with open_registry(settings) as registry:
-                there = benchmark.live(registry, keyring(settings), settings.embedder)
+        with open_registry(settings) as registry:
+            model = models_in_use(registry, settings).embedder
+            there = None if rows is not None else benchmark.live(registry, keyring(settings), model.name)
+        if there is not None:
             figures = benchmark.measure(vectors, there, queries)
+        elif rows is not None:
+            figures = benchmark.measure_synthetic(vectors, model.dimension, rows, queries)
     finally:
         vectors.close()
     if as_json:

@@ -13,7 +13,7 @@ from rich.table import Table
 from lookout.cli.context import cli_actor, open_registry
 from lookout.faces.calibration import Calibration
 from lookout.faces.models import template_model
-from lookout.models_in_use import model_in_use
+from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.targets.people import ListedWatchlist, list_watchlists
@@ -32,11 +32,11 @@ def calibrate(
 
     settings = Settings()
     with open_registry(settings) as registry:
+        model = models_in_use(registry, settings).embedder
         with registry.reading() as session:
-            model = model_in_use(session, settings)
             listed = list_watchlists(session, None)
             strangers = None if shipped else site.compare(session, keyring(settings), model.name)
-        made = template_model(settings).calibration
+        made = template_model(settings, model.name).calibration
         if strangers is not None:
             people = (
                 f"{strangers.sightings:,} sightings of this site and {strangers.targets:,} people on its watchlists"

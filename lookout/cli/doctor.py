@@ -16,6 +16,7 @@ from sqlalchemy import select
 from lookout.errors import LookoutError, UnavailableError
 from lookout.faces.models import asset_cache
 from lookout.health import check_parts
+from lookout.models_in_use import models_in_use
 from lookout.queue import CROPS, backlog
 from lookout.sealing import Keyring, keyring
 from lookout.settings import Settings, endpoints_path
@@ -64,15 +65,14 @@ def check_all(settings: Settings) -> Iterator[tuple[str, str | None]]:
     """Each part's name, and what is wrong with it, None if it is well."""
     yield "home", _fault(lambda: _check_home(settings.home))
     yield "disk", _fault(lambda: _check_disk(settings.home))
-    assets = asset_cache(settings)
-    for model in (settings.detector, *assets.manifest.files_of(settings.embedder)):
-        yield f"model {model}", _fault(lambda model=model: _check_model(assets.find(model) is not None))  # type: ignore[misc]
     redis = connect(settings)
     registry = Registry(settings.database)
     # With a key of its own: whether pictures can be stored does not hang on whether those that are there can be opened.
     blobs = Blobs(settings.blobs, Keyring.parse(Keyring.new_key()))
     parts = check_parts(registry, redis, Vectors(settings.milvus_uri), blobs)
     yield from parts.items()
+    if not parts["registry"]:
+        yield "models", _fault(lambda: _check_models(settings, registry))
     yield "data keys", _fault(lambda: _check_keys(settings, None if parts["registry"] else registry))
     yield "queue", _fault(lambda: _check_queue(backlog(redis, CROPS), settings.queue_limit))
     yield "dead letters", _fault(lambda: _check_letters(len(DeadLetters(redis).all())))
@@ -105,9 +105,12 @@ def _check_disk(home: Path) -> None:
         raise LookoutError(f"only {free / 1e9:.1f} GB are free")
 
 
-def _check_model(is_there: bool) -> None:
-    if not is_there:
-        raise LookoutError("not fetched yet, or damaged")
+def _check_models(settings: Settings, registry: Registry) -> None:
+    """Find the files of the models in use."""
+    used, assets = models_in_use(registry, settings), asset_cache(settings)
+    files = (used.detector, *assets.manifest.files_of(used.embedder.name))
+    if missing := [name for name in files if assets.find(name) is None]:
+        raise LookoutError(f"not fetched yet, or damaged: {', '.join(missing)}")
 
 
 def _check_keys(settings: Settings, registry: Registry | None) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from lookout.cli.context import cli_actor, open_registry
 from lookout.erasure import Erasure, erase_target
 from lookout.errors import BadInputError, NotFoundError
-from lookout.faces.models import template_model
+from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -31,12 +31,13 @@ def erase(
 ) -> None:
     """Erase a person: photos, templates, sightings, pictures of alerts, deliveries. There is no way back."""
     settings = Settings()
-    keys, model = keyring(settings), template_model(settings)
+    keys = keyring(settings)
     vectors = Vectors(settings.milvus_uri)
     try:
         with open_registry(settings) as registry:
             with registry.reading() as session:
                 target_id = _find(session, target, watchlist)
+            model = models_in_use(registry, settings).embedder
             prepare_index(registry, vectors, model.name, model.dimension)
             erasure = erase_target(
                 registry,

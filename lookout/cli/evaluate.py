@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lookout.cli.context import open_registry
+from lookout.cli.services import service
 from lookout.errors import BadInputError
-from lookout.faces.models import TemplateModel, asset_cache, load_detector, load_embedder
-from lookout.models_in_use import model_in_use
+from lookout.faces.models import TemplateModel, asset_cache
+from lookout.models_in_use import InUse, models_in_use
 from lookout.settings import Settings
 from lookout.watchlists.thresholds import STRANGERS
 
@@ -85,18 +86,66 @@ def identification(
     _tell(answer, answers.identification_in_words(answer), report, as_json=as_json)
 
 
+@app.command()
+def video(
+    cameras: Annotated[
+        Path,
+        typer.Option(help="Camera file whose urls are recordings: file:///path.", exists=True, dir_okay=False),
+    ],
+    truth: Annotated[
+        Path,
+        typer.Option(
+            help="CSV identity,camera,start_s,end_s: who can be seen where when.", exists=True, dir_okay=False
+        ),
+    ],
+    people: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photos of those on the watchlist; if left out, your own watchlists.", exists=True),
+    ] = None,
+    report: Report = None,
+    as_json: Json = False,
+) -> None:
+    """Let a system of its own watch recordings: who is missed, how many alerts are false, how soon they come."""
+    from lookout.evaluation import answers
+    from lookout.evaluation.provenance import provenance
+    from lookout.evaluation.truth import listed_of, read_recordings, read_truth
+    from lookout.evaluation.video import compare
+
+    _check_report(report)
+    recordings = read_recordings(cameras)
+    groups = {one.camera.id: one.camera.group for one in recordings}
+    appearances = read_truth(truth, groups)
+    settings = Settings()
+    with open_registry(settings) as registry:
+        used = models_in_use(registry, settings)
+        findings = service("evaluate-video")(
+            settings, registry, recordings=recordings, people=people,
+            check=lambda names: listed_of(truth, appearances, names),
+        )  # fmt: skip
+    listed = listed_of(truth, appearances, findings.people)
+    outcome = compare(listed, findings.alerts, groups, settings.alert_silence_s)
+    strangers = sorted({one.identity for one in appearances} - findings.people)
+    measured_with = provenance(asset_cache(settings), used.detector, used.embedder.name, [cameras, truth], 0, "")
+    answer = answers.of_video(findings, outcome, strangers, measured_with)
+    _tell(answer, answers.video_in_words(answer), report, as_json=as_json)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Measured:
     settings: Settings
-    model: TemplateModel
+    used: InUse
     pictures: Pictures
+
+    @property
+    def model(self) -> TemplateModel:
+        return self.used.embedder
 
     def provenance(self, lists: Sequence[Path]) -> Provenance:
         from lookout.evaluation.provenance import provenance
 
         count = len(self.pictures.faces) + len(self.pictures.failures)
         assets = asset_cache(self.settings)
-        return provenance(assets, self.settings.detector, self.model.name, list(lists), count, self.pictures.sha256)
+        return provenance(assets, self.used.detector, self.model.name, list(lists), count, self.pictures.sha256)
 
 
 def _measure(images: Path, paths: Iterable[str]) -> _Measured:
@@ -104,8 +153,8 @@ def _measure(images: Path, paths: Iterable[str]) -> _Measured:
     from lookout.evaluation.pictures import embed_pictures
 
     settings = Settings()
-    with open_registry(settings) as registry, registry.reading() as session:
-        model = model_in_use(session, settings)
+    with open_registry(settings) as registry:
+        used = models_in_use(registry, settings)
     wanted = set(paths)
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*bar, console=Console(stderr=True), transient=True) as progress:
@@ -113,13 +162,12 @@ def _measure(images: Path, paths: Iterable[str]) -> _Measured:
         pictures = embed_pictures(
             images,
             wanted,
-            load_detector(settings),
-            load_embedder(settings),
+            *used.load(settings),
             advance=lambda count: progress.advance(task, count),
         )
     if not pictures.faces:
         raise BadInputError(f"{images}: none of {len(wanted)} pictures shows a face, or is there.")
-    return _Measured(settings, model, pictures)
+    return _Measured(settings, used, pictures)
 
 
 def _given(file: Path | None) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lookout.errors import UnavailableError
-from lookout.faces.models import template_model
+from lookout.models_in_use import models_in_use
 from lookout.sealing import Keyring
 from lookout.settings import Settings
 from lookout.stores.index import prepare_index, update_index
@@ -15,7 +15,7 @@ def index_now(settings: Settings, registry: Registry, ring: Keyring) -> str:
     """Bring Milvus up to date; where it does not answer, the workers will. Returns what to add to a message."""
     vectors = Vectors(settings.milvus_uri)
     try:
-        model = template_model(settings)
+        model = models_in_use(registry, settings).embedder
         prepare_index(registry, vectors, model.name, model.dimension)
         update_index(registry, vectors, ring, model.name)
     except UnavailableError:

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from lookout.cli.context import cli_actor, open_registry
 from lookout.clock import to_datetime
 from lookout.errors import BadInputError
-from lookout.faces.models import load_detector, load_embedder, template_model
+from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.sightings.plain import plain_answer
@@ -58,7 +58,6 @@ def search(
     reason = clean("reason", reason, 1000) or REASON
     since_us, until_us = _moment("--since", since), _moment("--until", until)
     settings = Settings()
-    model = template_model(settings)
     vectors = Vectors(settings.milvus_uri)
     # Brings OpenVINO, which no other command should wait for.
     from lookout.sightings.sources import of_photos, of_sighting, of_target, read_faces
@@ -67,8 +66,10 @@ def search(
     by: dict[str, Any]
     try:
         with open_registry(settings) as registry:
+            used = models_in_use(registry, settings)
+            model = used.embedder
             prepare_index(registry, vectors, model.name, model.dimension)
-            models = (load_detector(settings), load_embedder(settings)) if photos else None
+            models = used.load(settings) if photos else None
             began = time.perf_counter()
             if photos and models:
                 faces = read_faces(photos, *models, face=face)

@@ -16,7 +16,7 @@ from lookout.cli.context import cli_actor, open_registry
 from lookout.cli.indexing import index_now
 from lookout.clock import isoformat
 from lookout.errors import BadInputError
-from lookout.faces.models import load_detector, load_embedder, template_model
+from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -52,8 +52,8 @@ def add(
     with open_registry(settings) as registry:
         with registry.reading() as session:
             find_watchlist(session, watchlist)
-        ring = keyring(settings)
-        found = read_photos(photos, load_detector(settings), load_embedder(settings), face=face)
+        ring, used = keyring(settings), models_in_use(registry, settings)
+        found = read_photos(photos, *used.load(settings), face=face)
         add_target(
             registry,
             Blobs(settings.blobs, ring),
@@ -61,7 +61,7 @@ def add(
             watchlist=watchlist,
             name=name,
             photos=found,
-            model=template_model(settings),
+            model=used.embedder,
             actor=cli_actor(),
             confirm_disagreement=same_person,
         )

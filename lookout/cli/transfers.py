@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lookout.cli.context import cli_actor, open_registry
 from lookout.cli.indexing import index_now
 from lookout.errors import BadInputError
-from lookout.faces.models import load_detector, load_embedder, template_model
+from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.stores.blobs import Blobs
@@ -84,13 +84,14 @@ def _lines(
     """What becomes of the photos, some at a time."""
     with registry.reading() as session:
         found = find_watchlist(session, watchlist)
-    models = Models(load_detector(settings), load_embedder(settings), max(2, os.cpu_count() or 1))
+    used = models_in_use(registry, settings)
+    models = Models(*used.load(settings), max(2, os.cpu_count() or 1))
     if dry_run:
         for line in try_import(registry, found.id, source, models):
             yield [line]
         return
     ring = keyring(settings)
-    by = Enroller(cli_actor(), Blobs(settings.blobs, ring), ring, template_model(settings))
+    by = Enroller(cli_actor(), Blobs(settings.blobs, ring), ring, used.embedder)
     with registry.transaction() as session:
         import_id = begin_import(session, by.actor, find_watchlist(session, watchlist, lock=True), name).id
     try:

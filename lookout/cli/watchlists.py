@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lookout.alerts.webhooks import create_webhook
 from lookout.cli.context import cli_actor, open_registry
-from lookout.faces.models import template_model
+from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
 from lookout.targets.people import ListedWatchlist
@@ -58,7 +58,6 @@ def create(
 ) -> None:
     """Make a watchlist. Each webhook's signing secret is shown once, here."""
     settings = Settings()
-    calibration = template_model(settings).calibration
     given = watchlists.WatchlistFields(
         name=name,
         purpose=purpose,
@@ -79,6 +78,7 @@ def create(
         # Without webhooks nothing is sealed, and no keys are asked for.
         urls = dict.fromkeys(webhook or [])
         hooks = [create_webhook(session, cli_actor(), keyring(settings), made, url) for url in urls]
+        calibration = models_in_use(registry, settings).embedder.calibration
     limits = thresholds(made, 0, calibration)
     console = Console(soft_wrap=True)
     console.print(
@@ -114,8 +114,8 @@ def list_watchlists(
 ) -> None:
     """Show all watchlists."""
     settings = Settings()
-    calibration = template_model(settings).calibration
     with open_registry(settings) as registry, registry.reading() as session:
+        calibration = models_in_use(registry, settings).embedder.calibration
         rows = []
         for listed in listed_watchlists(session, None, archived=archived):
             limits = thresholds(listed.watchlist, listed.targets, calibration)

@@ -30,7 +30,11 @@ class Embedder:
     the networks' cosines: one vector, one search, and a sum of templates is still the sum of each network's.
     """
 
-    def __init__(self, networks: Sequence[tuple[Network, float]], refiner: LandmarkRefiner | None = None) -> None:
+    def __init__(
+        self, name: str, networks: Sequence[tuple[Network, float]], refiner: LandmarkRefiner | None = None
+    ) -> None:
+        #: In the manifest; what it makes can only be compared with templates of the same name.
+        self.name = name
         self._refiner = refiner
         self._networks = [network for network, _ in networks]
         self._scales = [np.float32(np.sqrt(weight)) for _, weight in networks]

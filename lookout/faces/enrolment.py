@@ -34,11 +34,13 @@ class EnrolledFace:
         detection: where it is, in pixels of the decoded photo.
         quality: its quality.
         template: `(D,)` float32 of length 1.
+        model: the embedder that made the template.
     """
 
     detection: Detection
     quality: Quality
     template: Floats
+    model: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,12 +52,14 @@ class ExaminedFace:
         quality: its quality.
         reasons: why it cannot be a reference: those of its quality, and `small` already below `MIN_WIDTH_PX`.
         template: `(D,)` float32 of length 1; None if it cannot be a reference.
+        model: the embedder that made the template.
     """
 
     detection: Detection
     quality: Quality
     reasons: tuple[str, ...]
     template: Floats | None = None
+    model: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -130,7 +134,7 @@ class Examination:
         chosen = self.faces[(face or 1) - 1]
         if chosen.template is None:
             raise ValueError("choose from what `examine` returned: here nothing is embedded yet")
-        return EnrolledFace(chosen.detection, chosen.quality, chosen.template)
+        return EnrolledFace(chosen.detection, chosen.quality, chosen.template, chosen.model)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +164,8 @@ def complete(glances: Sequence[Glance], embedder: Embedder) -> list[Examination]
         replace(
             seen.examination,
             faces=tuple(
-                replace(face, template=next(templates)) if face.accepted else face for face in seen.examination.faces
+                replace(face, template=next(templates), model=embedder.name) if face.accepted else face
+                for face in seen.examination.faces
             ),
         )
         for seen in glances
@@ -199,7 +204,7 @@ def enrol_photo(
         raise problem
     chosen = examination.faces[(face or 1) - 1]
     (template,) = embedder.embed([embedder.align(bgr, chosen.detection.landmarks)])
-    return EnrolledFace(chosen.detection, chosen.quality, template)
+    return EnrolledFace(chosen.detection, chosen.quality, template, embedder.name)
 
 
 def _judge(bgr: NDArray[np.uint8], detection: Detection) -> ExaminedFace:

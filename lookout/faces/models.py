@@ -41,21 +41,16 @@ class TemplateModel:
     calibration: Calibration
 
 
-def template_model(settings: Settings) -> TemplateModel:
-    """The chosen embedder, without loading it."""
+def template_model(settings: Settings, name: str) -> TemplateModel:
+    """An embedder of the manifest, without loading it, or NotFoundError."""
     manifest = load_manifest(settings.home / "models.toml")
-    name = settings.embedder
     return TemplateModel(name, manifest.dimension(name), manifest.embedder(name).calibration)
 
 
-def load_detector(settings: Settings) -> Detector:
-    """The chosen detector, fetched if need be. Call it after a fork."""
-    return open_detector(
-        asset_cache(settings),
-        settings.detector,
-        threads=settings.inference_threads,
-        device=settings.inference_device,
-    )
+def load_detector(settings: Settings, name: str) -> Detector:
+    """A detector on the settings' device, fetched if need be. Call it after a fork."""
+    threads, device = settings.inference_threads, settings.inference_device
+    return open_detector(asset_cache(settings), name, threads=threads, device=device)
 
 
 def open_detector(assets: AssetCache, name: str, *, threads: int = 1, device: str = "CPU") -> Detector:
@@ -69,14 +64,10 @@ def open_detector(assets: AssetCache, name: str, *, threads: int = 1, device: st
     return YuNet(assets.model(name), threads=threads, device=device)
 
 
-def load_embedder(settings: Settings) -> Embedder:
-    """The chosen embedder, fetched if need be. Call it after a fork."""
-    return open_embedder(
-        asset_cache(settings),
-        settings.embedder,
-        threads=settings.inference_threads,
-        device=settings.inference_device,
-    )
+def load_embedder(settings: Settings, name: str) -> Embedder:
+    """An embedder on the settings' device, fetched if need be. Call it after a fork."""
+    threads, device = settings.inference_threads, settings.inference_device
+    return open_embedder(asset_cache(settings), name, threads=threads, device=device)
 
 
 def open_embedder(assets: AssetCache, name: str, *, threads: int = 1, device: str = "CPU") -> Embedder:
@@ -94,4 +85,4 @@ def open_embedder(assets: AssetCache, name: str, *, threads: int = 1, device: st
         return Network(best(assets, part), contract, threads=threads, device=device)
 
     refiner = LandmarkRefiner(assets.model(REFINER), threads=threads, device=device)
-    return Embedder([(network(part), weight) for part, weight in weights.items()], refiner)
+    return Embedder(name, [(network(part), weight) for part, weight in weights.items()], refiner)

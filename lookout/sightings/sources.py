@@ -18,12 +18,12 @@ from lookout.accounts.rights import Identity
 from lookout.errors import BadInputError, NotFoundError, PhotoError
 from lookout.faces.models import TemplateModel
 from lookout.faces.photos import decode_photo, read_photo
+from lookout.models_in_use import ModelSwitchedError
 from lookout.sealing import Keyring
 from lookout.sightings.records import get_sighting
 from lookout.stores.registry.tables import Target
-from lookout.stores.templates import sighting_place, target_place, unpack
+from lookout.stores.templates import LEAST_WEIGHT, sighting_place, target_place, unpack
 from lookout.targets.photos import sha256_of
-from lookout.targets.references import LEAST_WEIGHT
 
 if TYPE_CHECKING:
     from lookout.faces.detector import Detector
@@ -42,6 +42,7 @@ class QueryFace:
         template: `(D,)` float32 of length 1.
         quality: 0..1.
         warning: why the search may miss the person; empty if the face is good.
+        model: the embedder that made the template.
     """
 
     name: str
@@ -49,6 +50,7 @@ class QueryFace:
     template: Floats
     quality: float
     warning: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +97,7 @@ def choose_face(
 def embedded(chosen: ChosenFace, sha256: str, embedder: Embedder) -> QueryFace:
     """The face with its template, of this face alone: nobody else in the photo is made recognisable."""
     (template,) = embedder.embed([chosen.aligned])
-    return QueryFace(chosen.name, sha256, template, chosen.quality, chosen.warning)
+    return QueryFace(chosen.name, sha256, template, chosen.quality, chosen.warning, embedder.name)
 
 
 def read_faces(
@@ -122,11 +124,14 @@ def of_photos(faces: Sequence[QueryFace], model: TemplateModel) -> Floats:
 
     Raises:
         PhotoError: one of them may show somebody else.
+        ModelSwitchedError: another embedder has come into use meanwhile.
     """
     from lookout.faces.combining import STRANGER_RATE, combine
 
     if not faces:
         raise BadInputError("photos: send at least one.")
+    if any(face.model != model.name for face in faces):
+        raise ModelSwitchedError(f"the embedder {model.name} has come into use meanwhile: search again.")
     least = model.calibration.score_at(STRANGER_RATE)
     weights = [max(face.quality, LEAST_WEIGHT) for face in faces]
     combined = combine(np.stack([face.template for face in faces]), weights, least)

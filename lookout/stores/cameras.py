@@ -48,10 +48,12 @@ class CameraSet(msgspec.Struct, frozen=True):
     Attributes:
         version: counts how often they were published.
         cameras: the enabled ones.
+        detector: which finds their faces.
     """
 
     version: int
     cameras: list[Camera]
+    detector: str
 
 
 class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):

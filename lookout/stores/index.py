@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, select, text, update
@@ -20,9 +17,6 @@ from lookout.stores.templates import sighting_place, target_place, unpack_many
 from lookout.stores.vectors import SIGHTINGS, TARGETS, SightingRow, Vectors
 
 BATCH = 5000
-#: One process at a time tells Milvus, as a slow one must not write again what another has removed meanwhile. An
-#: arbitrary number that only Lookout uses.
-INDEX_LOCK = 7_013_556
 #: Sightings written in one go: a second of Milvus Lite's.
 SIGHTINGS_BATCH = 1000
 #: SQLite takes some thousand parameters in a statement.
@@ -43,7 +37,7 @@ _SIGHTING = select(
 def prepare_index(registry: Registry, vectors: Vectors, model: str, dimension: int) -> None:
     """Make the model's collections; what Milvus had lost, or had in an older form, is marked to be written again."""
     if vectors.missing(model):
-        with _alone(registry):
+        with registry.exclusively("index"):
             # Marked first: whoever is killed in between leaves something missing, and this is done again.
             missing = vectors.missing(model)
             if TARGETS in missing:
@@ -67,7 +61,8 @@ def update_index(registry: Registry, vectors: Vectors, keyring: Keyring, model: 
     """
     if not _is_behind(registry, model):
         return 0
-    with _alone(registry):
+    # A slow process must not write again what another has removed meanwhile.
+    with registry.exclusively("index"):
         return _remove(registry, vectors) + _write(registry, vectors, keyring, model)
 
 
@@ -112,7 +107,7 @@ def _write(registry: Registry, vectors: Vectors, keyring: Keyring, model: str) -
             return changed
         written = {row.id: row.template for row in rows if row.template is not None}
         templates = unpack_many({target_place(name): sealed for name, sealed in written.items()}, keyring)
-        vectors.upsert_targets(list(written), templates)
+        vectors.upsert_targets(model, list(written), templates)
         with registry.transaction() as session:
             # Who got another template since it was read is written again; who was removed has a removal that waits.
             query = select(Target.id, Target.template).where(Target.id.in_(written), _waiting(model)).with_for_update()
@@ -208,19 +203,3 @@ def _as_row(row: SightingRecord) -> SightingRow:
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ids[start : start + ROWS_PER_STATEMENT] for start in range(0, len(ids), ROWS_PER_STATEMENT))
-
-
-@contextlib.contextmanager
-def _alone(registry: Registry) -> Iterator[None]:
-    """Nobody else is in here, in no process."""
-    if registry.engine.dialect.name == "sqlite":
-        with Path(f"{registry.url.database}.index.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        return
-    with registry.engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": INDEX_LOCK})
-        try:
-            yield
-        finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": INDEX_LOCK})

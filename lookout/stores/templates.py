@@ -11,6 +11,9 @@ from lookout.sealing import Keyring
 
 Floats = NDArray[np.float32]
 
+#: Templates are means weighted by quality; a picture of no quality would have no weight at all.
+LEAST_WEIGHT = 0.01
+
 
 def reference_place(reference_id: str) -> str:
     """Where a reference's template lies."""

@@ -1,8 +1,9 @@
 """Templates in Milvus: an index that can be rebuilt from the registry at any time.
 
-Each model has its own two collections, `targets_<model>` and `sightings_<model>`; services read and write through
-the aliases `targets` and `sightings`, so that a switch of models is one step. A target has one row, its combined
-template; a sighting has one, too, with camera and time, so that a search is narrowed where it happens.
+Each model has its own two collections, `targets_<model>` and `sightings_<model>`. Services name the model whose
+templates they hold, so that a template is never compared with another model's, whatever is switched meanwhile; the
+aliases `targets` and `sightings` show others which is in use. A target has one row, its combined template; a sighting
+has one, too, with camera and time, so that a search is narrowed where it happens.
 """
 
 from __future__ import annotations
@@ -124,11 +125,19 @@ class Vectors:
             return frozenset(alias for alias in (TARGETS, SIGHTINGS) if not _is_whole(client, alias, model))
 
     def prepare(self, model: str, dimension: int) -> bool:
-        """Make the model's collections if they are missing, and point the aliases at them.
+        """Make the collections of the model in use if they are missing, and point the aliases at them.
 
         Returns:
             Whether one was made anew, so that the registry must fill it.
         """
+        made = self.make(model, dimension)
+        with self._milvus() as client:
+            for alias in (TARGETS, SIGHTINGS):
+                _point(client, alias, collection_name(alias, model))
+        return made
+
+    def make(self, model: str, dimension: int) -> bool:
+        """Make the collections of a model if they are missing; returns whether one was."""
         made = False
         with self._milvus() as client:
             for alias in (TARGETS, SIGHTINGS):
@@ -138,12 +147,22 @@ class Vectors:
                     self._create(client, alias, collection, dimension)
                     made = True
                 client.load_collection(collection)
-                _point(client, alias, collection)
         return made
 
-    def upsert_targets(self, ids: Sequence[str], templates: Floats) -> None:
-        """Write templates `(N, D)` of length 1 under the targets' ids; one that exists is replaced."""
-        self._upsert(TARGETS, [{"id": one} for one in ids], templates)
+    def drop_others(self, model: str) -> None:
+        """Remove the collections of all other models; the aliases point at this one's from then on."""
+        with self._milvus() as client:
+            for alias in (TARGETS, SIGHTINGS):
+                _point(client, alias, collection_name(alias, model))
+            named = set(client.list_collections(timeout=REQUEST_TIMEOUT_S))
+            targets = {one for one in named if one.startswith(f"{TARGETS}_")} - {collection_name(TARGETS, model)}
+            # Sightings that no targets belong to are a measurement's.
+            for collection in targets | {one.replace(TARGETS, SIGHTINGS, 1) for one in targets} & named:
+                client.drop_collection(collection)
+
+    def upsert_targets(self, model: str, ids: Sequence[str], templates: Floats) -> None:
+        """Write templates `(N, D)` of length 1 that the model made under the targets' ids; one there is replaced."""
+        self._upsert(collection_name(TARGETS, model), [{"id": one} for one in ids], templates)
 
     def upsert_sightings(self, model: str, sightings: Sequence[SightingRow], templates: Floats) -> None:
         """Write sightings with the templates `(N, D)` of length 1 that the model made; one that exists is replaced."""
@@ -167,9 +186,9 @@ class Vectors:
                     some = list(ids[start : start + ROWS_PER_REQUEST])
                     client.delete(collection, ids=some, timeout=REQUEST_TIMEOUT_S)
 
-    def search_targets(self, templates: Floats, limit: int) -> list[list[Hit]]:
-        """The `limit` targets most alike to each template of `(N, D)`, best first, in one request."""
-        return self._search(TARGETS, templates, limit, "", {}, "Strong")
+    def search_targets(self, model: str, templates: Floats, limit: int) -> list[list[Hit]]:
+        """The `limit` targets most alike to each template of `(N, D)` of a model, best first, in one request."""
+        return self._search(collection_name(TARGETS, model), templates, limit, "", {}, "Strong")
 
     def search_sightings(
         self, model: str, templates: Floats, limit: int, where: Where = EVERYWHERE, *, fresh: bool = True

@@ -12,16 +12,14 @@ from sqlalchemy.orm import Session
 from lookout.clock import now_us
 from lookout.errors import ConflictError
 from lookout.faces.models import TemplateModel
+from lookout.models_in_use import ModelSwitchedError, hold_embedder
 from lookout.sealing import Keyring
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry.tables import IndexRemoval, Reference, Target, new_id
-from lookout.stores.templates import pack, reference_place, target_place, unpack_many
+from lookout.stores.templates import LEAST_WEIGHT, pack, reference_place, target_place, unpack_many
 from lookout.targets.photos import Photo
 
 Floats = NDArray[np.float32]
-
-#: A photo of no quality would have no weight at all.
-LEAST_WEIGHT = 0.01
 
 
 class DisagreesError(ConflictError):
@@ -39,7 +37,15 @@ class DisagreesError(ConflictError):
 
 
 def new_reference(target_id: str, photo: Photo, keyring: Keyring, model: TemplateModel) -> Reference:
-    """A reference of a target, not yet in any store."""
+    """A reference of a target, not yet in any store.
+
+    Raises:
+        ModelSwitchedError: another model made the photo's template.
+    """
+    if photo.face.model != model.name:
+        raise ModelSwitchedError(
+            f"the embedder {model.name} has come into use since {photo.name} was looked at: try again."
+        )
     reference_id = new_id()
     return Reference(
         id=reference_id,
@@ -91,7 +97,9 @@ def recombine(session: Session, keyring: Keyring, target: Target, model: Templat
 
     Raises:
         SealError: a photo's template cannot be decrypted.
+        ModelSwitchedError: another embedder has come into use meanwhile.
     """
+    hold_embedder(session, model.name)
     session.flush()
     query = select(Reference).where(Reference.target_id == target.id, Reference.model == model.name)
     references = list(session.scalars(query.order_by(Reference.created_at_us, Reference.id)))

@@ -77,7 +77,7 @@ def resembling(
         return []
     templates = np.stack([photo.face.template for photo in photos])
     template, _ = combined(templates, [photo.face.quality.value for photo in photos], model)
-    (hits,) = vectors.search_targets(template[None], HITS)
+    (hits,) = vectors.search_targets(model.name, template[None], HITS)
     scores = {hit.id: hit.score for hit in hits}
     query = (
         select(Target).where(Target.id.in_(scores), Target.erased_at_us.is_(None)).options(joinedload(Target.watchlist))

@@ -18,6 +18,7 @@ import numpy as np
 from lookout.faces.models import asset_cache, load_detector, load_embedder
 from lookout.settings import Settings
 from tests.bench import enrolment, indexing, lists, retention, search, wall
+from tests.people import MODEL
 
 DEMO_SECONDS = 60
 
@@ -31,7 +32,7 @@ def main() -> None:
 def faces() -> Iterator[tuple[str, str]]:
     """Milliseconds of detection and embedding on one thread."""
     settings = Settings()
-    detector, embedder = load_detector(settings), load_embedder(settings)
+    detector, embedder = load_detector(settings, "yunet"), load_embedder(settings, MODEL)
     photo = cv2.imread(str(asset_cache(settings).media("single_face.jpg")))
     assert photo is not None
     bgr = photo.astype(np.uint8)

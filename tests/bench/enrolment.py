@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from lookout.audit import Actor
 from lookout.clock import now_us
-from lookout.faces.models import asset_cache, load_detector, load_embedder
+from lookout.faces.models import asset_cache
 from lookout.settings import Settings
 from lookout.stores.index import prepare_index
 from lookout.stores.registry.tables import Watchlist
@@ -51,7 +51,7 @@ def measure(photos: Path | None = None) -> dict[str, float]:
                 session.add(
                     Watchlist(id=watchlist, name=watchlist, purpose="p", legal_basis="l", created_at_us=now_us())
                 )
-        prepare_index(parts.registry, parts.vectors, settings.embedder, parts.model.dimension)
+        prepare_index(parts.registry, parts.vectors, parts.model.name, parts.model.dimension)
         assets = asset_cache(settings)
         man, group = (assets.media(file).read_bytes() for file in ("single_face.jpg", "multi_face.jpg"))
         # Five different people, so that each is checked against those before.
@@ -83,7 +83,7 @@ def _enrol(client: TestClient, token: dict[str, str], people: Sequence[tuple[byt
 
 def _import(parts: Parts, folder: Path) -> float:
     by = Enroller(Actor("bench", "cli"), parts.blobs, parts.keyring, parts.model)
-    models = Models(load_detector(parts.settings), load_embedder(parts.settings))
+    models = Models(*parts.models().load(parts.settings))
     with parts.registry.transaction() as session:
         import_id = begin_import(session, by.actor, session.get_one(Watchlist, "many"), "bench").id
     began, count = time.perf_counter(), 0

@@ -29,6 +29,7 @@ from lookout.faces.models import template_model
 from lookout.settings import Settings, endpoints_path
 from lookout.stores.redis import connect
 from lookout.stores.vectors import SightingRow, Vectors
+from tests.people import MODEL
 from tests.servers import wait_until
 
 SIZE = 20_000
@@ -149,7 +150,7 @@ def _seed(settings: Settings, size: int) -> None:
             connection.executemany(
                 SIGHTING,
                 (
-                    (name, f"bench{number % CAMERAS}", at[name], at[name], settings.embedder, template, at[name])
+                    (name, f"bench{number % CAMERAS}", at[name], at[name], MODEL, template, at[name])
                     for number, name in some
                 ),
             )
@@ -160,11 +161,11 @@ def _seed(settings: Settings, size: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(4000))
     vectors = Vectors(settings.milvus_uri)
-    dimension = template_model(settings).dimension
+    dimension = template_model(settings, MODEL).dimension
     for start in range(0, min(len(names), TEMPLATES), 5000):
         rows = [SightingRow(name, "bench0", "bench", 0, 0) for name in names[start : start + 5000]]
         templates = np.random.default_rng(start).normal(size=(len(rows), dimension)).astype(np.float32)
-        vectors.upsert_sightings(settings.embedder, rows, templates / np.linalg.norm(templates, axis=1, keepdims=True))
+        vectors.upsert_sightings(MODEL, rows, templates / np.linalg.norm(templates, axis=1, keepdims=True))
     vectors.close()
 
 

@@ -21,6 +21,7 @@ from lookout.stores.templates import pack, sighting_place
 from search.app import create_app
 from search.parts import Parts
 from tests import servers
+from tests.people import MODEL
 from tests.wall import token_of
 
 SIGHTINGS, SEARCHES = 10_000, 60
@@ -37,10 +38,10 @@ def measure() -> dict[str, float]:
         settings = Settings(home=home, milvus_uri=milvus.url, redis_url=SecretStr(valkey.url))
         parts = Parts(settings)
         parts.registry.migrate()
-        prepare_index(parts.registry, parts.vectors, settings.embedder, parts.model.dimension)
+        prepare_index(parts.registry, parts.vectors, MODEL, parts.model.dimension)
         with parts.registry.transaction() as session:
             token = token_of(session, "bench", "admin")
-        seen = synthetic(settings.embedder, parts.model.dimension, SIGHTINGS)
+        seen = synthetic(MODEL, parts.model.dimension, SIGHTINGS)
         seed(parts, seen)
         parts.vectors.upsert_sightings(seen.model, seen.rows, seen.templates)
         photo = asset_cache(settings).media("single_face.jpg").read_bytes()

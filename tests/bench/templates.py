@@ -106,7 +106,7 @@ def main(folder: Path, steps: Sequence[str]) -> None:
         if not steps or name in steps:
             row(data, name, make(data))
     if not steps or "photos" in steps or "quality" in steps:
-        kept = data.embed(Embedder(data.networks(FUSION, int8=True), data.refiner()))
+        kept = data.embed(_embedder(data.networks(FUSION, int8=True), data.refiner()))
         several_photos(data, kept)
         dropped_probes(data, kept)
         cohort(data, kept)
@@ -242,7 +242,7 @@ def interpolated(flags: int) -> Callable[[Data], Pictures]:
     """The default with another interpolation."""
 
     def make(data: Data) -> Pictures:
-        embedder = Interpolated(data.networks(FUSION, int8=True), data.refiner())
+        embedder = Interpolated("measured", data.networks(FUSION, int8=True), data.refiner())
         embedder.flags = flags
         return data.embed(embedder)
 
@@ -252,22 +252,28 @@ def interpolated(flags: int) -> Callable[[Data], Pictures]:
 def resized(side_px: int) -> Callable[[Data], Pictures]:
     """The default with the detector's input at another size."""
     return lambda data: data.embed(
-        Embedder(data.networks(FUSION, int8=True), data.refiner()),
+        _embedder(data.networks(FUSION, int8=True), data.refiner()),
         Resized(open_detector(data.assets, "yunet"), side_px),
     )
 
 
+def _embedder(networks: list[tuple[Network, float]], refiner: LandmarkRefiner | None = None) -> Embedder:
+    return Embedder("measured", networks, refiner)
+
+
 STEPS: dict[str, Callable[[Data], Pictures]] = {
-    "MobileFaceNet": lambda data: data.embed(Embedder(data.networks({MOBILE: 1.0}, mirrored=False))),
-    "+ mirrored": lambda data: data.embed(Embedder(data.networks({MOBILE: 1.0}))),
-    "+ dlib": lambda data: data.embed(Embedder(data.networks(FUSION))),
-    "+ second look": lambda data: data.embed(Embedder(data.networks(FUSION), data.refiner())),
-    "+ INT8": lambda data: data.embed(Embedder(data.networks(FUSION, int8=True), data.refiner())),
-    "MobileFaceNet in INT8": lambda data: data.embed(Embedder(data.networks({MOBILE: 1.0}, int8=True), data.refiner())),
-    "MobileFaceNet, second look": lambda data: data.embed(Embedder(data.networks({MOBILE: 1.0}), data.refiner())),
-    "dlib alone": lambda data: data.embed(Embedder(data.networks({DLIB: 1.0}), data.refiner())),
-    "dlib alone in INT8": lambda data: data.embed(Embedder(data.networks({DLIB: 1.0}, int8=True), data.refiner())),
-    "MTCNN": lambda data: data.embed(Embedder(data.networks(FUSION, int8=True)), open_detector(data.assets, "mtcnn")),
+    "MobileFaceNet": lambda data: data.embed(_embedder(data.networks({MOBILE: 1.0}, mirrored=False))),
+    "+ mirrored": lambda data: data.embed(_embedder(data.networks({MOBILE: 1.0}))),
+    "+ dlib": lambda data: data.embed(_embedder(data.networks(FUSION))),
+    "+ second look": lambda data: data.embed(_embedder(data.networks(FUSION), data.refiner())),
+    "+ INT8": lambda data: data.embed(_embedder(data.networks(FUSION, int8=True), data.refiner())),
+    "MobileFaceNet in INT8": lambda data: data.embed(
+        _embedder(data.networks({MOBILE: 1.0}, int8=True), data.refiner())
+    ),
+    "MobileFaceNet, second look": lambda data: data.embed(_embedder(data.networks({MOBILE: 1.0}), data.refiner())),
+    "dlib alone": lambda data: data.embed(_embedder(data.networks({DLIB: 1.0}), data.refiner())),
+    "dlib alone in INT8": lambda data: data.embed(_embedder(data.networks({DLIB: 1.0}, int8=True), data.refiner())),
+    "MTCNN": lambda data: data.embed(_embedder(data.networks(FUSION, int8=True)), open_detector(data.assets, "mtcnn")),
     "cubic": interpolated(cv2.INTER_CUBIC),
     "area": interpolated(cv2.INTER_AREA),
     "Lanczos": interpolated(cv2.INTER_LANCZOS4),

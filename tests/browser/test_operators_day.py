@@ -16,6 +16,7 @@ from lookout.settings import Settings
 from lookout.stores.vectors import Vectors
 from lookout.targets.photos import read_photos
 from tests.browser.conftest import faults_of_access
+from tests.people import MODEL
 from tests.system.conftest import Lookout, run_lookout
 
 __all__ = ["run_lookout"]  # a fixture
@@ -169,9 +170,9 @@ def test_an_operators_day(  # noqa: PLR0915 - a day has many steps
 def found(demo: Lookout, photo: Path) -> set[str]:
     """Ids of all targets that Milvus has, the most alike first."""
     settings = Settings(home=demo.home / "demo")
-    (face,) = read_photos([photo], load_detector(settings), load_embedder(settings))
+    (face,) = read_photos([photo], load_detector(settings, "yunet"), load_embedder(settings, MODEL))
     vectors = Vectors(settings.milvus_uri)
     try:
-        return {hit.id for hit in vectors.search_targets(face.face.template[None], 100)[0]}
+        return {hit.id for hit in vectors.search_targets(MODEL, face.face.template[None], 100)[0]}
     finally:
         vectors.close()

@@ -98,6 +98,6 @@ def workplace(
         database_url=registry.url.render_as_string(hide_password=False),
     )
     made = Workplace(settings, registry, assets)
-    made.parts.embedder = embedder
+    made.parts.loaded = embedder
     yield made
     made.close()

@@ -211,7 +211,7 @@ def test_a_camera_that_cannot_be_opened_takes_no_other_down(registry: Registry, 
     assert cameras.publish_cameras(registry, redis, KEYRING)
 
     board = CameraBoard(redis, KEYRING)
-    assert board.read(board.sealed()) == CameraSet(0, [camera("good")])
+    assert board.read(board.sealed()) == CameraSet(0, [camera("good")], "yunet")
 
 
 def test_a_test_that_nobody_takes_ends(redis: Redis) -> None:

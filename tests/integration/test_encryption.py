@@ -111,7 +111,7 @@ def test_a_worker_without_the_key_lets_crops_wait(workplace: Workplace) -> None:
 def test_after_a_rotation_old_and_new_open(workplace: Workplace, waiting: Crop) -> None:
     old = (workplace.settings.home / "secrets" / "data_keys").read_text()
     rotated = Parts(workplace.settings.model_copy(update={"data_keys": SecretStr(f"{Keyring.new_key()}\n{old}")}))
-    rotated.embedder = workplace.parts.embedder
+    rotated.loaded = workplace.parts.embedder
     try:
         later = crop(man_a(workplace.assets)[2], track=1, number=1)
         rotated.crops.put([later])

@@ -22,6 +22,7 @@ from search.app import create_app
 from search.importing import Importer
 from search.parts import Parts
 from tests import servers
+from tests.people import MODEL
 from tests.wall import parts_on, token_of
 
 API = "/api/v1"
@@ -57,7 +58,7 @@ class Desk:
     def in_milvus(self) -> set[str]:
         name, data, _ = self.photo()[1]
         template = self.parts.faces.enrol(data, name, None).face.template
-        (hits,) = self.parts.vectors.search_targets(template[None], 10)
+        (hits,) = self.parts.vectors.search_targets(MODEL, template[None], 10)
         with self.parts.registry.reading() as session:
             mine = set(session.scalars(select(Target.id)))
         return {hit.id for hit in hits if hit.score > 0.9} & mine

@@ -97,7 +97,7 @@ def test_nothing_of_the_person_is_left(workplace: Workplace, enrolled: Target) -
     assert [one.kind for one in workplace.rows(AlertEvent)][-1] == "erased"
 
     template = template_of_man_a(workplace)
-    hits = workplace.parts.vectors.search_targets(template, 10)[0]
+    hits = workplace.parts.vectors.search_targets(MODEL, template, 10)[0]
     assert target.id not in {hit.id for hit in hits}
     alike = workplace.parts.vectors.search_sightings(MODEL, template, 10)[0]
     assert {hit.id for hit in alike if hit.score > 0.75} == set()

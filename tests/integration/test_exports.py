@@ -38,6 +38,7 @@ from lookout.stores.blobs import Blobs
 from lookout.stores.registry.tables import AuditEntry, CameraRow, Export, Segment, Sighting, StoredCrop
 from search.app import create_app
 from search.parts import Parts as SearchParts
+from tests.people import MODEL
 from tests.servers import wait_until
 from tests.wall import token_of
 from tests.workplace import Workplace, worker
@@ -178,7 +179,7 @@ def put_sighting(place: Workplace, film: Film, name: str, camera_id: str, group:
         session.add(
             Sighting(
                 id=name, camera_id=camera_id, camera_group=group, started_at_us=begin, ended_at_us=end,
-                model=place.settings.embedder, template_sum=b"", best_quality=0.8, created_at_us=now_us(),
+                model=MODEL, template_sum=b"", best_quality=0.8, created_at_us=now_us(),
             )
         )  # fmt: skip
         session.flush()

@@ -72,7 +72,7 @@ class Desk:
 @pytest.fixture
 def desk(registry: Registry, assets: AssetCache, embedder: Embedder, tmp_path: Path) -> Desk:
     blobs = Blobs((tmp_path / "blobs").as_uri(), KEYRING)
-    by = Enroller(Actor("olga", "cli"), blobs, KEYRING, template_model(Settings(embedder=MODEL)))
+    by = Enroller(Actor("olga", "cli"), blobs, KEYRING, template_model(Settings(), MODEL))
     watchlist = Watchlist(id=new_id(), name="w", purpose="p", legal_basis="l", created_at_us=now_us())
     with registry.transaction() as session:
         session.add(watchlist)

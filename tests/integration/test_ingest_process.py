@@ -62,7 +62,7 @@ class Ingest:
         """Publish the cameras, as housekeeping does."""
         with Redis.from_url(self._redis_url) as redis:
             board = CameraBoard(redis, self.keyring)
-            wait_until(lambda: board.replace(board.sealed(), CameraSet(1, list(cameras))), what="publication")
+            wait_until(lambda: board.replace(board.sealed(), CameraSet(1, list(cameras), "yunet")), what="publication")
 
     def log(self) -> str:
         return self._log.read_text("utf-8")

@@ -32,7 +32,7 @@ from lookout.stores import index
 from lookout.stores.blobs import Blobs
 from lookout.stores.index import update_index
 from lookout.stores.registry import Registry
-from lookout.stores.registry.tables import AuditEntry, Base, IndexRemoval, Reference, Target, Watchlist, new_id
+from lookout.stores.registry.tables import AuditEntry, IndexRemoval, ModelChoice, Reference, Target, Watchlist, new_id
 from lookout.stores.templates import reference_place, target_place, unpack
 from lookout.stores.vectors import TARGETS, Vectors
 from lookout.targets import Photo, add_target, read_photos
@@ -58,7 +58,8 @@ def photo(number: int, data: bytes = b"", *, like: Floats | None = None) -> Phot
     """A photo of person `number` without a picture: its template is the axis of that number, or another one."""
     box = np.array([10, 20, 110.26, 150], np.float32)
     landmarks = np.array([[40, 60], [80, 60], [60, 85], [45, 110], [75, 110]], np.float32)
-    face = EnrolledFace(Detection(box, landmarks, 0.9), Quality(0.8, ()), template(number) if like is None else like)
+    shown = template(number) if like is None else like
+    face = EnrolledFace(Detection(box, landmarks, 0.9), Quality(0.8, ()), shown, MODEL.name)
     return Photo(f"{number}.jpg", data or f"photo {number}".encode(), face, b"the face")
 
 
@@ -78,6 +79,8 @@ class Stores:
         self.registry, self.folder, self.vectors = registry, folder, vectors
         self.blobs = Blobs(folder.as_uri(), KEYRING)
         self.by = Enroller(ACTOR, self.blobs, KEYRING, MODEL)
+        with registry.transaction() as session:
+            session.get_one(ModelChoice, "embedder").name = MODEL.name
         for name in ("wanted", "missing"):
             with registry.transaction() as session:
                 session.add(
@@ -104,7 +107,7 @@ class Stores:
 
     def found(self, like: Floats) -> set[str]:
         """Targets that Milvus has with about that template."""
-        (hits,) = self.vectors.search_targets(like[None], 10)
+        (hits,) = self.vectors.search_targets(MODEL.name, like[None], 10)
         return {hit.id for hit in hits if hit.score > 0.99}
 
     def references(self, name: str) -> list[Reference]:
@@ -438,18 +441,21 @@ def test_a_real_photo_finds_its_man_in_a_clip_and_nobody_else(
         return embedder.embed([embedder.align(picture, face.landmarks)])
 
     with contextlib.closing(Vectors(milvus_server.url)) as vectors:
-        prepare_empty(vectors, "targets-real", embedder.dimension)
-        photos = read_photos([assets.media("single_face.jpg")], detector, embedder)
-        people = {"A": photos}
+        # A collection of its own, whoever else uses this embedder's.
+        embedder.name = "targets-real"
+        prepare_empty(vectors, embedder.name, embedder.dimension)
+        people = {"A": read_photos([assets.media("single_face.jpg")], detector, embedder)}
         for number in (1, 2, 3, 4, 5):
             people[f"{number}"] = read_photos([assets.media("multi_face.jpg")], detector, embedder, face=number)
-        model = TemplateModel("targets-real", embedder.dimension, CALIBRATION)
+        model = TemplateModel(embedder.name, embedder.dimension, CALIBRATION)
+        with stores.registry.transaction() as session:
+            session.get_one(ModelChoice, "embedder").name = model.name
         for who, theirs in people.items():
             add_target(stores.registry, stores.blobs, KEYRING, watchlist="wanted", name=who, photos=theirs, model=model)
         assert update_index(stores.registry, vectors, KEYRING, model.name) == 6
 
-        ((best, *rest),) = vectors.search_targets(probe("noface_face.mov", 130), 6)
-        ((nearest, *_),) = vectors.search_targets(probe("WolfgangLanger_Pexels.mp4", 0), 6)
+        ((best, *rest),) = vectors.search_targets(model.name, probe("noface_face.mov", 130), 6)
+        ((nearest, *_),) = vectors.search_targets(model.name, probe("WolfgangLanger_Pexels.mp4", 0), 6)
 
     assert best.id == stores.target("A").id
     assert best.score > 0.60

@@ -63,8 +63,8 @@ def between(one: Floats, other: Floats, share: float) -> Floats:
     return np.asarray(mixed / np.linalg.norm(mixed), np.float32)
 
 
-def ids(vectors: Vectors, template: Floats, limit: int = 20) -> list[str]:
-    (hits,) = vectors.search_targets(template[None], limit)
+def ids(vectors: Vectors, template: Floats, limit: int = 20, *, model: str = MODEL) -> list[str]:
+    (hits,) = vectors.search_targets(model, template[None], limit)
     return [hit.id for hit in hits]
 
 
@@ -114,9 +114,9 @@ def test_several_processes_may_prepare_at_once(milvus_server: servers.Server, mo
     made = [Vectors(milvus_server.url) for _ in range(3)]
     with ThreadPoolExecutor(len(made)) as pool:
         list(pool.map(lambda one: one.prepare(model, DIMENSION), made))
-    made[0].upsert_targets(["x"], X[None])
+    made[0].upsert_targets(model, ["x"], X[None])
     for one in made:
-        assert ids(one, X) == ["x"]
+        assert ids(one, X, model=model) == ["x"]
         one.close()
 
 
@@ -128,36 +128,36 @@ def test_the_very_next_search_finds_what_was_written(milvus_server: servers.Serv
         writer.prepare(model, DIMENSION)
         for number in range(20):
             name = f"r{number}"
-            writer.upsert_targets([name], between(X, Y, number / 20)[None])
-            assert name in ids(reader, X), "another connection sees it"
+            writer.upsert_targets(model, [name], between(X, Y, number / 20)[None])
+            assert name in ids(reader, X, model=model), "another connection sees it"
             writer.delete(TARGETS, [name])
-            assert name not in ids(reader, X), "and that it is gone"
+            assert name not in ids(reader, X, model=model), "and that it is gone"
 
 
 def test_hits_come_best_first_with_their_cosine(prepared: Vectors) -> None:
     near = between(X, Y, 0.2)
-    prepared.upsert_targets(["opposite", "x", "near", "y"], np.stack([-X, X, near, Y]))
+    prepared.upsert_targets(MODEL, ["opposite", "x", "near", "y"], np.stack([-X, X, near, Y]))
 
-    of_x, of_y = prepared.search_targets(np.stack([X, Y]), 4)
+    of_x, of_y = prepared.search_targets(MODEL, np.stack([X, Y]), 4)
 
     assert [hit.id for hit in of_x] == ["x", "near", "y", "opposite"]
     assert [hit.score for hit in of_x] == pytest.approx([1, float(near @ X), 0, -1], abs=1e-5)
     assert [hit.id for hit in of_y[:2]] == ["y", "near"]
     assert [hit.score for hit in of_y[:2]] == pytest.approx([1, float(near @ Y)], abs=1e-5)
-    assert [len(hits) for hits in prepared.search_targets(np.stack([X, Y, Z]), 2)] == [2, 2, 2]
+    assert [len(hits) for hits in prepared.search_targets(MODEL, np.stack([X, Y, Z]), 2)] == [2, 2, 2]
 
 
 def test_writing_an_id_again_replaces_it(prepared: Vectors) -> None:
-    prepared.upsert_targets(["a", "b"], np.stack([X, Y]))
-    prepared.upsert_targets(["a"], Z[None])
+    prepared.upsert_targets(MODEL, ["a", "b"], np.stack([X, Y]))
+    prepared.upsert_targets(MODEL, ["a"], Z[None])
     assert ids(prepared, Z) == ["a", "b"]
-    assert prepared.search_targets(X[None], 20)[0][0].score == pytest.approx(0, abs=1e-5)
+    assert prepared.search_targets(MODEL, X[None], 20)[0][0].score == pytest.approx(0, abs=1e-5)
 
 
 def test_nothing_to_search_write_or_delete(prepared: Vectors) -> None:
     nothing = np.zeros((0, DIMENSION), np.float32)
-    assert prepared.search_targets(nothing, 5) == []
-    prepared.upsert_targets([], nothing)
+    assert prepared.search_targets(MODEL, nothing, 5) == []
+    prepared.upsert_targets(MODEL, [], nothing)
     prepared.delete(TARGETS, ["never", "written"])
     assert ids(prepared, X) == []
 
@@ -165,7 +165,7 @@ def test_nothing_to_search_write_or_delete(prepared: Vectors) -> None:
 def test_more_rows_than_fit_a_request(prepared: Vectors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors_module, "ROWS_PER_REQUEST", 3)
     names = [f"r{number}" for number in range(7)]
-    prepared.upsert_targets(names, np.stack([between(X, Y, number / 10) for number in range(7)]))
+    prepared.upsert_targets(MODEL, names, np.stack([between(X, Y, number / 10) for number in range(7)]))
     assert ids(prepared, X) == names
     prepared.delete(TARGETS, names[:5])
     assert ids(prepared, X) == names[5:]
@@ -184,17 +184,23 @@ def test_a_removal_reaches_the_collections_of_all_models(vectors: Vectors, model
         assert [hit.id for hit in vectors.search_sightings(name, X[None], 5)[0]] == ["kept"]
 
 
-def test_a_switch_of_models_moves_the_aliases(vectors: Vectors, model: str) -> None:
+def test_models_do_not_mix_and_the_aliases_show_which_is_in_use(
+    vectors: Vectors, model: str, milvus_server: servers.Server
+) -> None:
     other = f"{model}-b"
     vectors.prepare(model, DIMENSION)
-    vectors.upsert_targets(["of the first"], X[None])
+    vectors.upsert_targets(model, ["of the first"], X[None])
     vectors.prepare(other, DIMENSION // 2)
-    assert ids(vectors, X[:4]) == []
-    vectors.upsert_targets(["of the second"], X[None, :4])
-    assert ids(vectors, X[:4]) == ["of the second"]
+    assert ids(vectors, X[:4], model=other) == []
+    vectors.upsert_targets(other, ["of the second"], X[None, :4])
+    assert ids(vectors, X[:4], model=other) == ["of the second"]
+    assert ids(vectors, X, model=model) == ["of the first"], "whatever is in use"
 
-    assert not vectors.prepare(model, DIMENSION)
-    assert ids(vectors, X) == ["of the first"], "nothing was lost meanwhile"
+    with contextlib.closing(MilvusClient(milvus_server.url)) as client:
+        for name in (other, model):
+            assert not vectors.prepare(name, DIMENSION), "nothing was lost meanwhile"
+            for alias in (TARGETS, SIGHTINGS):
+                assert client.describe_alias(alias)["collection_name"] == collection_name(alias, name)
 
 
 def test_sightings_are_no_targets(prepared: Vectors) -> None:
@@ -223,27 +229,27 @@ def test_a_server_that_dies_and_returns(tmp_path: Path, model: str, monkeypatch:
     with servers.milvus(tmp_path) as server, contextlib.closing(Vectors(server.url)) as vectors:
         vectors.prepare(model, DIMENSION)
         names = [f"r{number}" for number in range(500)]
-        vectors.upsert_targets(names, np.stack([between(X, Y, number / 500) for number in range(500)]))
+        vectors.upsert_targets(model, names, np.stack([between(X, Y, number / 500) for number in range(500)]))
 
         server.kill()
         gone_since = time.monotonic()
         # As long as workers do: gRPC waits longer after each failure, which must not hold up the return.
         while time.monotonic() - gone_since < 4:
             with pytest.raises(UnavailableError):
-                vectors.search_targets(X[None], 1)
+                vectors.search_targets(model, X[None], 1)
         server.start()
 
         wait_until(lambda: _answers(vectors), 1.0, "an answer as soon as it is back")
-        assert sorted(ids(vectors, X, limit=1000)) == sorted(names), "a kill lost nothing"
-        vectors.upsert_targets(["new"], X[None])
+        assert sorted(ids(vectors, X, limit=1000, model=model)) == sorted(names), "a kill lost nothing"
+        vectors.upsert_targets(model, ["new"], X[None])
         vectors.delete(TARGETS, ["r0"])
-        assert ids(vectors, X, limit=2) == ["new", "r1"]
+        assert ids(vectors, X, limit=2, model=model) == ["new", "r1"]
         assert not vectors.prepare(model, DIMENSION)
 
         assert server.child.pid is not None
         os.kill(server.child.pid, signal.SIGSTOP)
         with pytest.raises(UnavailableError):
-            vectors.search_targets(X[None], 1)
+            vectors.search_targets(model, X[None], 1)
         os.kill(server.child.pid, signal.SIGCONT)
         wait_until(lambda: _answers(vectors), 5.0, "an answer after it hung")
 
@@ -279,10 +285,10 @@ def test_what_milvus_lost_is_written_again(
 
     drop(milvus_server.url, model)
     with pytest.raises(UnavailableError):
-        vectors.search_targets(X[None], 1)
+        vectors.search_targets(model, X[None], 1)
     prepare_index(registry, vectors, model, DIMENSION)
     assert update_index(registry, vectors, KEYRING, model) == 2
-    assert ids(vectors, X) == ["x", "y"]
+    assert ids(vectors, X, model=model) == ["x", "y"]
 
 
 def test_what_was_erased_is_removed(registry: Registry, prepared: Vectors) -> None:
@@ -318,10 +324,10 @@ def meanwhile(prepared: Vectors, monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
     write = prepared.upsert_targets
 
     def arrange(step: Callable[[], object]) -> None:
-        def write_late(names: list[str], templates: Floats) -> None:
+        def write_late(model: str, names: list[str], templates: Floats) -> None:
             monkeypatch.setattr(prepared, "upsert_targets", write)
             step()
-            write(names, templates)
+            write(model, names, templates)
 
         monkeypatch.setattr(prepared, "upsert_targets", write_late)
 
@@ -348,7 +354,7 @@ def test_who_is_changed_while_being_written_is_written_again(
 
     update_index(registry, prepared, KEYRING, MODEL)
 
-    assert prepared.search_targets(Z[None], 1)[0][0].score == pytest.approx(1, abs=1e-5)
+    assert prepared.search_targets(MODEL, Z[None], 1)[0][0].score == pytest.approx(1, abs=1e-5)
     with registry.reading() as session:
         assert session.get_one(Target, "x").indexed
 

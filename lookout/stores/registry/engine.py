@@ -25,6 +25,8 @@ from lookout.errors import ConflictError, UnavailableError
 MIGRATION_LOCK = 7_013_554
 #: Alembic keeps the running migration in global variables: one thread of a process at a time.
 _alembic = threading.Lock()
+#: What one process at a time does: arbitrary numbers that only Lookout uses.
+EXCLUSIVE = {"index": 7_013_556, "switch": 7_013_557}
 #: How long SQLite waits for another writer.
 SQLITE_BUSY_S = 30
 
@@ -108,6 +110,37 @@ class Registry:
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ORDER_LOCK})
         for step in last_steps:
             step(session)
+
+    @contextlib.contextmanager
+    def exclusively(self, what: str, *, wait: bool = True) -> Iterator[None]:
+        """Nobody else, in no process, does what is named in `EXCLUSIVE` meanwhile.
+
+        Args:
+            what: its name there.
+            wait: until others have done it.
+
+        Raises:
+            ConflictError: somebody does it just now, and nobody was to wait.
+        """
+        busy = ConflictError(f"another process is at the same work ({what}): wait until it is done.")
+        if self._sqlite:
+            with Path(f"{self.url.database}.{what}.lock").open("w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise busy from None
+                yield
+            return
+        key = {"key": EXCLUSIVE[what]}
+        with self.engine.connect() as connection:
+            if wait:
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+            elif not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
+                raise busy
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
 
     def migrate(self) -> None:
         """Bring the schema to the newest version. Several processes may call it at once.

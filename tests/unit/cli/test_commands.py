@@ -49,7 +49,7 @@ def test_a_watchlist_states_an_error_rate_and_its_thresholds_follow(run: Run) ->
     guests, other = json.loads(run("watchlist", "list", "--json").stdout)
 
     assert len(guests.pop("id")) == 32
-    calibration = load_manifest().embedder(Settings().embedder).calibration
+    calibration = load_manifest().embedder("fusion-320").calibration
     rates = {tier: calibration.rate_at(score) for tier, score in guests.pop("thresholds").items()}
     assert rates == pytest.approx({"possible": 1 / 500, "likely": 1 / 10_000})
     assert guests == {

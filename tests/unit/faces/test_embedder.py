@@ -115,7 +115,7 @@ def test_normalised_vectors_keep_their_direction(vectors: Floats) -> None:
 
 
 def own_settings(home: Path, file: Path, *, sha256: str | None = None, **contract: object) -> Settings:
-    """Settings that choose `file`, which a `models.toml` in `home` describes."""
+    """Settings of a home whose `models.toml` describes `file`."""
     parts = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
     sha256 = sha256 or hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
     said = {"size": 112, "template": '"arcface112"', **contract}
@@ -127,7 +127,7 @@ def own_settings(home: Path, file: Path, *, sha256: str | None = None, **contrac
         + "\n[models.own.calibration]\noperating_points = { 1e-3 = 0.3 }\n"
     )
     # The refiner comes from the cache that all tests share.
-    return Settings(home=home, embedder="own")
+    return Settings(home=home)
 
 
 @pytest.fixture
@@ -169,7 +169,8 @@ def test_a_users_onnx_is_fed_by_its_contract(
             mean=100,
             scale=50,
             dimension=6,
-        )
+        ),
+        "own",
     )
     random = np.random.default_rng(0)
     colours = random.integers(0, 256, (7, 2, 3))  # of seven faces: the upper and the lower half's, BGR
@@ -183,7 +184,7 @@ def test_a_users_onnx_is_fed_by_its_contract(
 
 
 def test_a_users_ir_is_used_where_it_lies(tmp_path: Path, assets: AssetCache, man_a: Picture) -> None:
-    published = Embedder([(Network(assets.model(MODEL), assets.manifest.single_embedder(MODEL).contract), 1.0)])
+    published = Embedder(MODEL, [(Network(assets.model(MODEL), assets.manifest.single_embedder(MODEL).contract), 1.0)])
     settings = own_settings(
         tmp_path,
         assets.model(MODEL),
@@ -195,7 +196,7 @@ def test_a_users_ir_is_used_where_it_lies(tmp_path: Path, assets: AssetCache, ma
         mirrored="true",
     )
 
-    own = load_embedder(settings)
+    own = load_embedder(settings, "own")
 
     face = (man_a[200:312, 220:332],)
     np.testing.assert_allclose(own.embed([face]), published.embed([face]), atol=1e-6)
@@ -218,7 +219,7 @@ def test_a_contract_that_does_not_fit_is_refused_when_the_model_is_loaded(
     settings = own_settings(tmp_path, own_onnx("nchw", "N"), **contract)
 
     with pytest.raises(AssetError, match=said):
-        load_embedder(settings)
+        load_embedder(settings, "own")
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     settings = own_settings(tmp_path, file, layout='"nchw"', colour='"bgr"', mean=0, scale=1, dimension=6)
 
     with pytest.raises(AssetError, match=r"OpenVINO cannot load .*own.onnx on CPU"):
-        load_embedder(settings)
+        load_embedder(settings, "own")
 
 
 def test_a_changed_file_is_refused(tmp_path: Path, own_onnx: Callable[[str, str], Path]) -> None:
@@ -236,4 +237,4 @@ def test_a_changed_file_is_refused(tmp_path: Path, own_onnx: Callable[[str, str]
     )
 
     with pytest.raises(AssetError, match=r"own.onnx has SHA-256 .*not 0000.*models.toml"):
-        load_embedder(settings)
+        load_embedder(settings, "own")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -48,28 +47,31 @@ def home(tmp_path: Path) -> Path:
 def test_the_default_models_run(assets: AssetCache, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, cache=assets.root)
 
-    detector, embedder = load_detector(settings), load_embedder(settings)
+    detector, embedder = load_detector(settings, "yunet"), load_embedder(settings, "fusion-320")
 
     assert detector.detect(np.zeros((64, 64, 3), np.uint8)) == []
     face = embedder.align(np.zeros((200, 200, 3), np.uint8), TEMPLATES["arcface112"][1])
     assert [part.shape for part in face] == [(112, 112, 3), (150, 150, 3)]
-    assert embedder.embed([face]).shape == (1, template_model(settings).dimension) == (1, 320)
+    assert embedder.embed([face]).shape == (1, template_model(settings, "fusion-320").dimension) == (1, 320)
 
 
 def test_threads_and_device_come_from_the_settings(assets: AssetCache, tmp_path: Path) -> None:
     one = Settings(home=tmp_path, cache=assets.root, inference_threads=1)
     two = Settings(home=tmp_path, cache=assets.root, inference_threads=2)
     picture = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
-    face = load_embedder(one).align(picture, TEMPLATES["arcface112"][1])
+    single, double = (load_embedder(settings, "fusion-320") for settings in (one, two))
+    face = single.align(picture, TEMPLATES["arcface112"][1])
 
-    np.testing.assert_allclose(load_embedder(one).embed([face]), load_embedder(two).embed([face]), atol=1e-4)
-    for load in (load_detector, load_embedder):
-        with pytest.raises(AssetError, match="LOOKOUT_INFERENCE_DEVICE"):
-            load(Settings(home=tmp_path, cache=assets.root, inference_device="NOSUCH"))
+    np.testing.assert_allclose(single.embed([face]), double.embed([face]), atol=1e-4)
+    nowhere = Settings(home=tmp_path, cache=assets.root, inference_device="NOSUCH")
+    with pytest.raises(AssetError, match="LOOKOUT_INFERENCE_DEVICE"):
+        load_detector(nowhere, "yunet")
+    with pytest.raises(AssetError, match="LOOKOUT_INFERENCE_DEVICE"):
+        load_embedder(nowhere, "fusion-320")
 
 
 def test_a_contract_is_read_without_a_model(home: Path) -> None:
-    model = template_model(Settings(home=home, cache=home / "cache", embedder="own"))
+    model = template_model(Settings(home=home, cache=home / "cache"), "own")
 
     assert (model.name, model.dimension, model.calibration.operating_points) == ("own", 512, {1e-4: 0.4})
     assert not (home / "cache").exists()
@@ -84,29 +86,29 @@ def test_the_cache_knows_the_users_models(home: Path) -> None:
 @pytest.mark.parametrize(
     ("chosen", "load", "message"),
     [
-        ({"embedder": "nosuch"}, load_embedder, "There are: dlib-resnet-128, fusion-320, mobilefacenet-192, own"),
-        ({"embedder": "yunet"}, load_embedder, "no embedder 'yunet'"),
-        ({"embedder": "nosuch"}, template_model, "no embedder 'nosuch'"),
-        ({"detector": "own"}, load_detector, "no detector 'own'. There are: "),
+        ("nosuch", load_embedder, "There are: dlib-resnet-128, fusion-320, mobilefacenet-192, own"),
+        ("yunet", load_embedder, "no embedder 'yunet'"),
+        ("nosuch", template_model, "no embedder 'nosuch'"),
+        ("own", load_detector, "no detector 'own'. There are: "),
     ],
 )
 def test_a_model_of_another_role_or_none_is_refused(
-    home: Path, chosen: dict[str, Any], load: Callable[[Settings], object], message: str
+    home: Path, chosen: str, load: Callable[[Settings, str], object], message: str
 ) -> None:
     with pytest.raises(NotFoundError, match=message):
-        load(Settings(home=home, cache=home / "cache", **chosen))
+        load(Settings(home=home, cache=home / "cache"), chosen)
 
 
 def test_an_own_model_whose_file_is_missing_is_named(home: Path) -> None:
     with pytest.raises(AssetError, match=r"The embedder own cannot be used: .*own\.onnx is not there"):
-        load_embedder(Settings(home=home, cache=home / "cache", embedder="own"))
+        load_embedder(Settings(home=home, cache=home / "cache"), "own")
 
 
 def test_a_broken_models_toml_is_named(home: Path) -> None:
     (home / "models.toml").write_text(OWN.replace("nchw", "chwn"))
 
     with pytest.raises(BadInputError, match=r"models\.toml: models\.own\.contract\.layout"):
-        load_detector(Settings(home=home, cache=home / "cache"))
+        load_detector(Settings(home=home, cache=home / "cache"), "yunet")
 
 
 def run_apart(code: str, home: Path) -> dict[str, bool]:
@@ -128,7 +130,7 @@ def test_who_only_reads_a_contract_does_not_load_openvino(tmp_path: Path) -> Non
         "import sys, json\n"
         "from lookout.faces.models import template_model\n"
         "from lookout.settings import Settings\n"
-        "template_model(Settings())\n"
+        "template_model(Settings(), 'fusion-320')\n"
         "print(json.dumps({name: name in sys.modules for name in ('openvino', 'cv2', 'numpy')}))",
         tmp_path,
     )

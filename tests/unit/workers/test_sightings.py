@@ -17,6 +17,7 @@ from workers.sightings import EmbeddedCrop, Seen, blob_name, fold, store
 
 AT_US = int(datetime(2026, 11, 1, 23, 59, 59, tzinfo=UTC).timestamp() * 1e6)
 KEYRING = Keyring.parse(Keyring.new_key())
+MODEL = "model"
 X, Y, Z = np.eye(3, dtype=np.float32)
 
 
@@ -52,7 +53,7 @@ def embedded(
 
 def store_all(registry: Registry, seen: list[Seen]) -> list[bool]:
     with registry.transaction() as session:
-        return [store(session, KEYRING, one, {crop.crop.id: None for crop in one.crops}, "model") for one in seen]
+        return [store(session, KEYRING, one, {crop.crop.id: None for crop in one.crops}, MODEL) for one in seen]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,9 @@ def store_all(registry: Registry, seen: list[Seen]) -> list[bool]:
 def test_folds_crops_by_quality(
     registry: Registry, crops: list[tuple[NDArray[np.float32], float]], template: list[float]
 ) -> None:
-    (seen,) = fold(registry, KEYRING, [embedded(f"c{n}", vector, quality=q) for n, (vector, q) in enumerate(crops)])
+    (seen,) = fold(
+        registry, KEYRING, [embedded(f"c{n}", vector, quality=q) for n, (vector, q) in enumerate(crops)], MODEL
+    )
 
     expected = np.asarray(template, np.float32)
     assert seen.template == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
@@ -80,10 +83,10 @@ def test_folds_crops_by_quality(
 def test_folds_what_comes_later_into_what_is_stored(registry: Registry) -> None:
     one_by_one = [embedded("a", X, quality=0.9), embedded("b", Y, quality=0.6, at_s=1), embedded("c", Z, at_s=2)]
     for crop in one_by_one:
-        (last,) = fold(registry, KEYRING, [crop])
+        (last,) = fold(registry, KEYRING, [crop], MODEL)
         store_all(registry, [last])
 
-    (again,) = fold(registry, KEYRING, one_by_one)
+    (again,) = fold(registry, KEYRING, one_by_one, MODEL)
     assert again.crops == [], "all are stored"
     assert again.template == pytest.approx(last.template, abs=1e-6)
     with registry.reading() as session:
@@ -102,6 +105,7 @@ def test_groups_by_track_and_orders_by_time(registry: Registry) -> None:
             embedded("other", Y, track="u", at_s=1),
             embedded("early", X, at_s=0),
         ],
+        MODEL,
     )
     assert {one.track_id: [crop.crop.id for crop in one.crops] for one in seen} == {
         "t": ["early", "late"],
@@ -110,12 +114,12 @@ def test_groups_by_track_and_orders_by_time(registry: Registry) -> None:
 
 
 def test_a_sighting_is_new_once(registry: Registry) -> None:
-    assert store_all(registry, fold(registry, KEYRING, [embedded("a", X)])) == [True]
-    assert store_all(registry, fold(registry, KEYRING, [embedded("b", X)])) == [False]
+    assert store_all(registry, fold(registry, KEYRING, [embedded("a", X)], MODEL)) == [True]
+    assert store_all(registry, fold(registry, KEYRING, [embedded("b", X)], MODEL)) == [False]
 
 
 def test_a_crop_without_picture_is_stored_all_the_same(registry: Registry) -> None:
-    store_all(registry, fold(registry, KEYRING, [embedded("a", X)]))
+    store_all(registry, fold(registry, KEYRING, [embedded("a", X)], MODEL))
     with registry.reading() as session:
         assert session.get_one(StoredCrop, "a").blob is None
 

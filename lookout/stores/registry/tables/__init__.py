@@ -25,7 +25,7 @@ from lookout.stores.registry.tables.audit import AuditEntry
 from lookout.stores.registry.tables.base import Base, new_id
 from lookout.stores.registry.tables.cameras import CameraRow
 from lookout.stores.registry.tables.footage import Export, Segment, Video
-from lookout.stores.registry.tables.models import SiteCalibration
+from lookout.stores.registry.tables.models import ModelChoice, NextReference, NextSighting, SiteCalibration
 from lookout.stores.registry.tables.sightings import Sighting, StoredCrop
 from lookout.stores.registry.tables.watchlists import (
     TIERS,
@@ -54,6 +54,9 @@ __all__ = [
     "Import",
     "ImportItem",
     "IndexRemoval",
+    "ModelChoice",
+    "NextReference",
+    "NextSighting",
     "OneTimeLink",
     "Reference",
     "RejectedPair",

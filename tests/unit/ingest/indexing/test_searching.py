@@ -106,8 +106,8 @@ def search(path: Path, root: Path, scanned: Scanned | None = None, *, matched_on
     done = []
     for number, (begin_us, end_us) in enumerate(parts_of(scanned)):
         order = PartOrder(
-            path=str(path), video_id="video", number=number, camera=camera, started_at_us=START_US, scanned=scanned,
-            from_us=begin_us, until_us=end_us,
+            path=str(path), video_id="video", number=number, camera=camera, detector="yunet", started_at_us=START_US,
+            scanned=scanned, from_us=begin_us, until_us=end_us,
         )  # fmt: skip
         done.append(search_part(order, Seen(), Handing(), FootageFolder(root), lambda _: None))  # type: ignore[arg-type]
     return done

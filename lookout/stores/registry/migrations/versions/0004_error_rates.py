@@ -1,6 +1,7 @@
-"""Thresholds by error rate, gates, calibrations"""
+"""Thresholds by error rate, gates, calibrations, models in use"""
 
 import math
+import time
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,6 +14,8 @@ depends_on = None
 #: Cosines of MobileFaceNet-192, the one model there was, and the share of strangers' comparisons that reached them.
 _POINTS = ((0.35, -2.0), (0.45, -3.0), (0.53, -4.0), (0.60, -5.0), (0.68, -6.0))
 _DEFAULTS = {"possible_strangers": 500, "likely_strangers": 10_000}
+#: What a registry that holds nobody yet begins with.
+_MODELS = {"detector": "yunet", "embedder": "fusion-320"}
 
 
 def upgrade() -> None:
@@ -41,6 +44,52 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("calibrations", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_calibrations_model"), ["model"], unique=False)
+    _models()
+
+
+def _models() -> None:
+    """What is there goes on with the embedder that made it, until somebody switches."""
+    chosen = op.create_table(
+        "models_in_use",
+        sa.Column("role", sa.String(length=20), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("changed_at_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("role", name=op.f("pk_models_in_use")),
+    )
+    connection = op.get_bind()
+    made_by = [
+        connection.execute(sa.text(f"SELECT model FROM {table} WHERE model IS NOT NULL LIMIT 1")).scalar()  # noqa: S608
+        for table in ("targets", "sightings")
+    ]
+    embedder = next(filter(None, made_by), _MODELS["embedder"])
+    now_us = time.time_ns() // 1000
+    op.bulk_insert(
+        chosen,
+        [
+            {"role": role, "name": name, "changed_at_us": now_us}
+            for role, name in {**_MODELS, "embedder": embedder}.items()
+        ],
+    )
+    for owner, column, more in (
+        ("reference", sa.Column("template", sa.LargeBinary(), nullable=False), []),
+        (
+            "sighting",
+            sa.Column("template_sum", sa.LargeBinary(), nullable=False),
+            [sa.Column("crops", sa.BigInteger(), nullable=False)],
+        ),
+    ):
+        table, key = f"next_{owner}s", f"{owner}_id"
+        op.create_table(
+            table,
+            sa.Column(key, sa.String(length=32), nullable=False),
+            sa.Column("model", sa.String(length=100), nullable=False),
+            column,
+            *more,
+            sa.ForeignKeyConstraint(
+                [key], [f"{owner}s.id"], name=op.f(f"fk_{table}_{key}_{owner}s"), ondelete="CASCADE"
+            ),
+            sa.PrimaryKeyConstraint(key, "model", name=op.f(f"pk_{table}")),
+        )
 
 
 def _state_rates() -> None:
@@ -72,7 +121,8 @@ def _strangers(cosine: float | None, size: int, default: int) -> int:
 
 
 def downgrade() -> None:
-    op.drop_table("calibrations")
+    for table in ("next_sightings", "next_references", "models_in_use", "calibrations"):
+        op.drop_table(table)
     with op.batch_alter_table("watchlists", schema=None) as batch_op:
         # What error rate they stand for cannot be said without the model: they get the model's own again.
         batch_op.add_column(sa.Column("possible_threshold", sa.Double(), nullable=True))
