@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ from lookout.stores.vectors import Vectors
 
 if TYPE_CHECKING:
     from lookout.faces.embedder import Embedder
+
+
+log = logging.getLogger(__name__)
 
 
 class Parts:
@@ -113,4 +117,5 @@ class Parts:
         model = self.model
         if self.loaded is None or self.loaded.name != model.name:
             self.loaded = load_embedder(self.settings, model.name)
+            log.info("the embedder %s is loaded", model.name)
         return self.loaded
