@@ -108,7 +108,7 @@ def video(
     """Let a system of its own watch recordings: who is missed, how many alerts are false, how soon they come."""
     from lookout.evaluation import answers
     from lookout.evaluation.provenance import provenance
-    from lookout.evaluation.truth import listed_of, read_recordings, read_truth
+    from lookout.evaluation.truth import listed_of, read_recordings, read_truth, too_late
     from lookout.evaluation.video import compare
 
     _check_report(report)
@@ -127,6 +127,7 @@ def video(
     strangers = sorted({one.identity for one in appearances} - findings.people)
     measured_with = provenance(asset_cache(settings), used.detector, used.embedder.name, [cameras, truth], 0, "")
     answer = answers.of_video(findings, outcome, strangers, measured_with)
+    answer["remarks"] += too_late(truth, appearances, {one.camera: one.seconds for one in findings.cameras})
     _tell(answer, answers.video_in_words(answer), report, as_json=as_json)
 
 

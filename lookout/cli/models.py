@@ -16,7 +16,7 @@ from rich.table import Column, Table
 
 from lookout.cli.context import cli_actor, open_registry
 from lookout.faces.assets import AssetCache
-from lookout.faces.manifest import Detector, Embedder, Media, OwnEmbedder, load_manifest
+from lookout.faces.manifest import REFINER, Detector, Embedder, Media, OwnEmbedder, load_manifest
 from lookout.faces.models import load_embedder, template_model
 from lookout.models_in_use import calibrated, choose_detector, names_in_use
 from lookout.sealing import keyring
@@ -77,6 +77,8 @@ def fetch_assets(
     cache = _cache()
     # A misspelt name is refused before the first download.
     wanted = {file: cache.manifest.asset(file) for name in names or () for file in cache.manifest.files_of(name)}
+    if any(isinstance(asset, Embedder | OwnEmbedder) for asset in wanted.values()):
+        wanted[REFINER] = cache.manifest.asset(REFINER)
     console = _console()
     for name in wanted or cache.manifest.assets:
         with console.status(name) as status:

@@ -44,6 +44,8 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Text = Annotated[str, Meta(min_length=1)]
 Weight = Annotated[float, Meta(gt=0, lt=1)]
 
+#: Whose last network looks at landmarks again, whichever detector found them: every embedder needs it.
+REFINER = "mtcnn"
 #: Names of models become parts of ids and of collection names.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -332,8 +334,8 @@ def _user_models(file: Path) -> dict[str, OwnEmbedder]:
 
 def _user_model(file: Path, name: str, fields: object) -> OwnEmbedder:
     def decode_path(_type: type, value: Any) -> Path:
-        # A relative path starts at the TOML file, wherever the process was started.
-        return file.absolute().parent / Path(value).expanduser()
+        # A relative path starts at the TOML file, wherever the process was started, and whatever links to it.
+        return file.resolve().parent / Path(value).expanduser()
 
     if not _NAME.fullmatch(name):
         raise BadInputError(f"{file}: models.{name}: names are of lower-case letters, digits and hyphens.")

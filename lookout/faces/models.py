@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lookout.faces.assets import AssetCache
 from lookout.faces.calibration import Calibration
-from lookout.faces.manifest import FusedEmbedder, load_manifest
+from lookout.faces.manifest import REFINER, FusedEmbedder, load_manifest
 from lookout.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 def asset_cache(settings: Settings) -> AssetCache:
     """The cache, knowing Lookout's own models and those of the user's `models.toml`."""
     return AssetCache(settings.cache, load_manifest(settings.home / "models.toml"))
-
-
-#: Whose last network looks at landmarks again, whichever detector found them.
-REFINER = "mtcnn"
 
 
 @dataclass(frozen=True, slots=True)

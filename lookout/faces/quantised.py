@@ -8,7 +8,9 @@ faster on this machine. Templates of both may be compared with one another: it i
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +27,7 @@ from lookout.faces.assets import MODEL_FILES, AssetCache, Progress, model_fault,
 from lookout.faces.embedder import Network, as_tensor
 from lookout.faces.enrolment import find_faces
 from lookout.faces.geometry import Floats
-from lookout.faces.manifest import Embedder, EmbedderContract
+from lookout.faces.manifest import REFINER, Embedder, EmbedderContract
 from lookout.faces.photos import decode_photo, read_photo
 from lookout.faces.yunet import YuNet
 
@@ -129,7 +131,7 @@ def prepare(assets: AssetCache, embedder: str, progress: Progress = lambda _name
     """
     assets.manifest.embedder(embedder)
     parts = assets.manifest.files_of(embedder)
-    assets.fetch(parts, progress)
+    assets.fetch([*parts, REFINER], progress)
     try:
         for part in parts:
             quantise(assets, part, progress)
@@ -158,13 +160,15 @@ def _convert(published: Path, contract: EmbedderContract, faces: Sequence[Pictur
     rng = np.random.default_rng(0)
     samples = [as_tensor(varied(faces[k % len(faces)], rng)[None], contract) for k in range(SAMPLES)]
     nncf.set_log_level(logging.ERROR)
-    model = nncf.quantize(
-        ov.Core().read_model(published),
-        nncf.Dataset(samples),
-        # Symmetric ranges for activations, too: asymmetric ones lost more (least cosine on 300 faces 0.948, not 0.994).
-        preset=nncf.QuantizationPreset.PERFORMANCE,
-        subset_size=len(samples),
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # its bars have no business in what a command prints as JSON
+        model = nncf.quantize(
+            ov.Core().read_model(published),
+            nncf.Dataset(samples),
+            # Symmetric ranges for activations, too: asymmetric ones lost more (least cosine on 300 faces 0.948, not
+            # 0.994).
+            preset=nncf.QuantizationPreset.PERFORMANCE,
+            subset_size=len(samples),
+        )
     ov.save_model(model, xml, compress_to_fp16=False)
 
 

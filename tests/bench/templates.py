@@ -27,7 +27,8 @@ from lookout.faces.detector import SCORE_THRESHOLD, Detection, Detector
 from lookout.faces.embedder import AlignedFace, Embedder, Network, normalised
 from lookout.faces.enrolment import find_faces
 from lookout.faces.geometry import Floats, similarity_transform
-from lookout.faces.models import REFINER, asset_cache, open_detector
+from lookout.faces.manifest import REFINER
+from lookout.faces.models import asset_cache, open_detector
 from lookout.faces.photos import decode_photo, read_photo
 from lookout.faces.quantised import best
 from lookout.faces.refiner import LandmarkRefiner

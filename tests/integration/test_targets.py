@@ -32,7 +32,16 @@ from lookout.stores import index
 from lookout.stores.blobs import Blobs
 from lookout.stores.index import update_index
 from lookout.stores.registry import Registry
-from lookout.stores.registry.tables import AuditEntry, IndexRemoval, ModelChoice, Reference, Target, Watchlist, new_id
+from lookout.stores.registry.tables import (
+    AuditEntry,
+    Base,
+    IndexRemoval,
+    ModelChoice,
+    Reference,
+    Target,
+    Watchlist,
+    new_id,
+)
 from lookout.stores.templates import reference_place, target_place, unpack
 from lookout.stores.vectors import TARGETS, Vectors
 from lookout.targets import Photo, add_target, read_photos

@@ -22,11 +22,15 @@ import msgspec
 import pytest
 import redis
 from prometheus_client.metrics import MetricWrapperBase
+from sqlalchemy.engine import URL
 
 import lookout.metrics
 from lookout.camera_settings import load_cameras
+from lookout.faces.manifest import Detector, load_manifest
+from lookout.models_in_use import names_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
+from lookout.stores.registry import Registry
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
@@ -365,8 +369,14 @@ def test_what_the_image_copies_is_there_and_sent_to_the_builder() -> None:
 
 def test_the_image_brings_the_default_models_and_no_clips() -> None:
     (names,) = re.findall(r"lookout models fetch ([\w. -]+?) *\\?$", DOCKERFILE.read_text(), re.MULTILINE)
-    defaults = Settings.model_fields
-    assert names.split() == [defaults["detector"].default, defaults["embedder"].default, "htmx.min.js"]
+    registry = Registry(URL.create("sqlite"))
+    registry.migrate()
+    with registry.reading() as session:
+        _, embedder = names_in_use(session)
+    registry.close()
+    # Both detectors: the last network of one of them looks at all landmarks again.
+    detectors = [name for name, model in load_manifest().models.items() if isinstance(model, Detector)]
+    assert names.split() == [*detectors, embedder, "htmx.min.js"]
 
 
 # ---- Prometheus ----

@@ -11,7 +11,7 @@ from lookout.faces.alignment import TEMPLATES
 from lookout.faces.assets import AssetCache
 from lookout.faces.detector import Detector
 from lookout.faces.geometry import Floats
-from lookout.faces.models import REFINER
+from lookout.faces.manifest import REFINER
 from lookout.faces.refiner import SIDE, LandmarkRefiner, face_square
 
 Picture = NDArray[np.uint8]
