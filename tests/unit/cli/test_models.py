@@ -54,7 +54,8 @@ def test_list_as_json_has_a_row_for_each_asset(tmp_path: Path) -> None:
     result = CliRunner().invoke(models.app, ["list", "--json"], catch_exceptions=False)
 
     rows = {row.pop("name"): row for row in json.loads(result.stdout)}
-    assert rows.keys() == load_manifest().assets.keys()
+    assert rows.keys() == {"fusion-320", *load_manifest().assets}
+    assert rows["fusion-320"]["description"] == "embedder: mobilefacenet-192 and dlib-resnet-128 together"
     assert rows["yunet"].pop("source").startswith("YuNet, made by Shiqi Yu")
     assert rows["yunet"] == {
         "role": "detector",
@@ -63,6 +64,7 @@ def test_list_as_json_has_a_row_for_each_asset(tmp_path: Path) -> None:
         "origin": "pypi: yuface 2023.5.1",
         "path": None,
         "bytes": 0,
+        "in_use": False,
     }
     assert not (tmp_path / "cache").exists()
 
