@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lookout.cli.context import open_registry
 from lookout.cli.services import service
 from lookout.errors import BadInputError
-from lookout.faces.models import TemplateModel, asset_cache
-from lookout.models_in_use import InUse, models_in_use
+from lookout.faces.models import TemplateModel, asset_cache, template_model
+from lookout.models_in_use import InUse, calibrated, models_in_use
 from lookout.settings import Settings
 from lookout.watchlists.thresholds import STRANGERS
 
@@ -31,6 +31,8 @@ Groups = Annotated[
     Path | None, typer.Option(help="CSV identity,group: show the error rates of each group, too.", dir_okay=False)
 ]
 Report = Annotated[Path | None, typer.Option(help="Write a report as one HTML file.")]
+OtherEmbedder = Annotated[str, typer.Option("--embedder", help="Another embedder than that in use.")]
+OtherDetector = Annotated[str, typer.Option("--detector", help="Another detector than that in use.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -40,20 +42,23 @@ def pairs(
     pairs: Annotated[Path, typer.Option(help="List of pairs in LFW's format.", exists=True, dir_okay=False)],
     groups: Groups = None,
     report: Report = None,
+    embedder: OtherEmbedder = "",
+    detector: OtherDetector = "",
     as_json: Json = False,
 ) -> None:
     """Verify pairs: are two pictures of one person? The common yardstick of the literature."""
-    from lookout.evaluation import answers
+    from lookout.evaluation import answers, words
     from lookout.evaluation.pairs import compare
     from lookout.evaluation.protocols import read_groups, read_pairs
 
     _check_report(report)
     folds = read_pairs(pairs, images)
     grouped = read_groups(groups) if groups is not None else {}
-    measured = _measure(images, (path for fold in folds for pair in fold for path in (pair.first, pair.second)))
+    paths = (path for fold in folds for pair in fold for path in (pair.first, pair.second))
+    measured = _measure(images, paths, embedder, detector)
     outcome = compare(folds, measured.pictures)
     answer = answers.of_pairs(folds, outcome, grouped, measured.provenance([pairs, *_given(groups)]))
-    _tell(answer, answers.pairs_in_words(answer), report, as_json=as_json)
+    _tell(answer, words.of_pairs(answer), report, as_json=as_json)
 
 
 @app.command()
@@ -65,17 +70,19 @@ def identification(
     distractors: Annotated[bool, typer.Option("--distractors", help="Put the distractors on the watchlist.")] = False,
     groups: Groups = None,
     report: Report = None,
+    embedder: OtherEmbedder = "",
+    detector: OtherDetector = "",
     as_json: Json = False,
 ) -> None:
     """Search a watchlist for people who are on it and for strangers: how many are missed at how many false alerts."""
-    from lookout.evaluation import answers
+    from lookout.evaluation import answers, words
     from lookout.evaluation.identification import identify
     from lookout.evaluation.protocols import read_groups, read_protocol
 
     _check_report(report)
     entries = read_protocol(protocol, distractors=distractors)
     grouped = read_groups(groups) if groups is not None else {}
-    measured = _measure(images, (entry.path for entry in entries))
+    measured = _measure(images, (entry.path for entry in entries), embedder, detector)
     outcome = identify(entries, measured.pictures, measured.model.calibration)
     if not outcome.gallery:
         raise BadInputError(f"{protocol}: nobody of the gallery could be enrolled: no photo of theirs shows a face.")
@@ -83,7 +90,7 @@ def identification(
     answer = answers.of_identification(
         outcome, measured.pictures, stated, grouped, measured.provenance([protocol, *_given(groups)])
     )
-    _tell(answer, answers.identification_in_words(answer), report, as_json=as_json)
+    _tell(answer, words.of_identification(answer), report, as_json=as_json)
 
 
 @app.command()
@@ -106,7 +113,7 @@ def video(
     as_json: Json = False,
 ) -> None:
     """Let a system of its own watch recordings: who is missed, how many alerts are false, how soon they come."""
-    from lookout.evaluation import answers
+    from lookout.evaluation import answers, words
     from lookout.evaluation.provenance import provenance
     from lookout.evaluation.truth import listed_of, read_recordings, read_truth, too_late
     from lookout.evaluation.video import compare
@@ -128,7 +135,7 @@ def video(
     measured_with = provenance(asset_cache(settings), used.detector, used.embedder.name, [cameras, truth], 0, "")
     answer = answers.of_video(findings, outcome, strangers, measured_with)
     answer["remarks"] += too_late(truth, appearances, {one.camera: one.seconds for one in findings.cameras})
-    _tell(answer, answers.video_in_words(answer), report, as_json=as_json)
+    _tell(answer, words.of_video(answer), report, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,13 +156,17 @@ class _Measured:
         return provenance(assets, self.used.detector, self.model.name, list(lists), count, self.pictures.sha256)
 
 
-def _measure(images: Path, paths: Iterable[str]) -> _Measured:
-    """Embed all pictures with the embedder in use, and a progress bar."""
+def _measure(images: Path, paths: Iterable[str], embedder: str, detector: str) -> _Measured:
+    """Embed all pictures with the models in use, or with those named, and a progress bar."""
     from lookout.evaluation.pictures import embed_pictures
 
     settings = Settings()
     with open_registry(settings) as registry:
         used = models_in_use(registry, settings)
+        if embedder:
+            with registry.reading() as session:
+                used = replace(used, embedder=calibrated(session, template_model(settings, embedder)))
+        used = replace(used, detector=detector or used.detector)
     wanted = set(paths)
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*bar, console=Console(stderr=True), transient=True) as progress:

@@ -1,4 +1,4 @@
-"""What the evaluations found, as JSON and in words."""
+"""What the evaluations found, as JSON."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from lookout.evaluation import identification, pairs
+from lookout.evaluation import identification, pairs, video
+from lookout.evaluation.findings import Findings, Watched
 from lookout.evaluation.identification import FPIRS, Outcome, Rate
 from lookout.evaluation.pairs import FARS, PairsOutcome
 from lookout.evaluation.pictures import Pictures
 from lookout.evaluation.protocols import Pair
 from lookout.evaluation.provenance import Provenance
+from lookout.evaluation.rounding import counted
+from lookout.evaluation.video import Episode, per_day
 from lookout.faces.calibration import Calibration
 from lookout.faces.enrolment import refusals
 
 ROC_POINTS = 300
+DAY_S = 86_400
 
 
 def of_pairs(
@@ -104,40 +108,90 @@ def of_identification(
     }
 
 
-def pairs_in_words(answer: Mapping[str, Any]) -> list[str]:
-    """For the terminal."""
-    tar = ", ".join(f"{rate:.1%} at {far}" for far, rate in answer["tar_at_far"].items())
-    return [
-        f"{answer['pairs']} pairs: {answer['accuracy']:.2%} told rightly (standard error {answer['accuracy_se']:.2%})",
-        f"area under the curve {answer['auc']:.5f}, equal error rate {answer['eer']:.2%}",
-        f"of pairs of one person matched, by the share of strangers' pairs that match: {tar}",
-        f"pictures without a face, whose pairs count as wrong: {answer['failures']}",
-    ]
+def of_video(
+    findings: Findings,
+    outcome: video.Outcome,
+    not_listed: Sequence[str],
+    provenance: Provenance,
+) -> dict[str, Any]:
+    """An evaluation of recordings as JSON; rates are fractions, those of false alerts a camera and day."""
+    episodes, days = outcome.episodes, sum(one.seconds for one in findings.cameras) / DAY_S
+    found = [one for one in episodes if one.tier is not None]
+    missed = len(episodes) - len(found)
+    rate = counted(missed / len(episodes), len(episodes))
+    waited = [one.time_to_alert_s for one in found if one.time_to_alert_s is not None]
+    return {
+        "kind": "video",
+        "people": len(findings.people),
+        "episodes": len(episodes),
+        "missed": missed,
+        "missed_rate": {"value": rate.value, "low": rate.low, "high": rate.high},
+        "false": len(outcome.false),
+        "hours": days * 24,
+        "camera_days": days,
+        "false_per_camera_day": asdict(per_day(len(outcome.false), days)),
+        "time_to_alert_s": _times(waited) if waited else None,
+        "tiers": {
+            tier: {
+                "strangers": strangers,
+                "found": sum(one.tier == tier for one in outcome.right),
+                "false": sum(one.tier == tier for one in outcome.false),
+            }
+            for tier, strangers in findings.strangers.items()
+        },
+        "cameras": [_camera(one, outcome) for one in findings.cameras],
+        "episode_list": [_episode(one) for one in episodes],
+        "false_list": [
+            {
+                "identity": one.identity,
+                "camera": one.camera,
+                "at_s": one.first_s,
+                "tier": one.tier,
+                "score": one.score,
+            }
+            for one in outcome.false
+        ],
+        "not_listed": list(not_listed),
+        "remarks": list(findings.remarks),
+        **provenance.as_json(),
+    }
 
 
-def identification_in_words(answer: Mapping[str, Any]) -> list[str]:
-    """For the terminal."""
-    lines = [
-        f"{answer['gallery_size']} people listed; {answer['known_probes']} passes of theirs, "
-        f"{answer['unknown_probes']} of strangers. The right one is the best candidate in {answer['rank1']:.1%}.",
-    ]
-    for fpir, one in answer["fnir_at_fpir"].items():
-        lines.append(
-            f"of 1,000 strangers {float(fpir) * 1000:.0f} reported: {one['fnir']:.1%} of listed people missed "
-            f"({one['low']:.1%} to {one['high']:.1%}), threshold {one['threshold']:.4f}"
-        )
-    for tier, one in answer["tiers"].items():
-        fpir, fnir = one["fpir"], one["fnir"]
-        lines.append(
-            f"{tier}, stated as 1 of {one['strangers']:,} strangers: {fpir['value']:.2%} reported here "
-            f"({fpir['low']:.2%} to {fpir['high']:.2%}), {fnir['value']:.1%} of listed people missed, "
-            f"threshold {one['threshold']:.4f}"
-        )
-    lines.append(
-        f"pictures without a face: {answer['failures']}; faces below the gates of enrolment, counted all the same: "
-        f"{answer['below_gates']}"
-    )
-    return lines
+def _camera(one: Watched, outcome: video.Outcome) -> dict[str, Any]:
+    episodes = [episode for episode in outcome.episodes if episode.camera == one.camera]
+    false = sum(alert.camera == one.camera for alert in outcome.false)
+    return {
+        "id": one.camera,
+        "name": one.name,
+        "file": one.file,
+        "sha256": one.sha256,
+        "seconds": one.seconds,
+        "episodes": len(episodes),
+        "missed": sum(episode.tier is None for episode in episodes),
+        "false": false,
+        "false_per_day": asdict(per_day(false, one.seconds / DAY_S)),
+    }
+
+
+def _episode(one: Episode) -> dict[str, Any]:
+    return {
+        "identity": one.identity,
+        "camera": one.camera,
+        "start_s": one.start_s,
+        "end_s": one.end_s,
+        "found": one.tier is not None,
+        "tier": one.tier,
+        "score": one.score,
+        "time_to_alert_s": one.time_to_alert_s,
+    }
+
+
+def _times(seconds: Sequence[float]) -> dict[str, float]:
+    return {
+        "median": float(np.median(seconds)),
+        "p95": float(np.percentile(seconds, 95)),
+        "longest": max(seconds),
+    }
 
 
 def _rates(fpir: Rate, fnir: Rate) -> dict[str, Any]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 INK, FIRST, SECOND, GRID = "#010203", "#010204", "#010205", "#010206"
 COLOURS = {INK: "currentColor", FIRST: "var(--first)", SECOND: "var(--second)", GRID: "var(--grid)"}
 #: Inches: small, so that the text is still readable where a phone shows the chart at its full width.
-WIDTH, HEIGHT = 5.4, 3.9
-LONGEST_NAME = 18
+WIDTH, HEIGHT = 4.6, 3.5
+LONGEST_NAME = 20
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lookout",
@@ -104,16 +104,16 @@ def histogram(shown: Mapping[str, Sequence[float]], threshold: float) -> str:
     return _svg("histogram", draw)
 
 
-def groups(rows: Sequence[tuple[str, Share | None, Share | None]], titles: tuple[str, str]) -> str:
+def groups(rows: Sequence[tuple[str, bool, Share | None, Share | None]], titles: tuple[str, str]) -> str:
     """Two rates of each group, as bars with their 95 % ranges.
 
     Args:
-        rows: name, first and second rate; None where there is none.
+        rows: name, whether it is small and gets an asterisk, first and second rate; None where there is none.
         titles: of both rates.
     """
 
     def draw(*both: Axes) -> None:
-        for axes, title, column, colour in zip(both, titles, (1, 2), (FIRST, SECOND), strict=True):
+        for axes, title, column, colour in zip(both, titles, (2, 3), (FIRST, SECOND), strict=True):
             for place, row in enumerate(rows):
                 one = row[column]
                 if isinstance(one, Share):
@@ -124,7 +124,7 @@ def groups(rows: Sequence[tuple[str, Share | None, Share | None]], titles: tuple
             axes.locator_params(axis="x", nbins=4)
             axes.xaxis.set_major_formatter(lambda value, _: _percent(value))
             axes.grid(visible=False, axis="y")
-            axes.set_yticks(range(len(rows)), [_short(row[0]) for row in rows])
+            axes.set_yticks(range(len(rows)), [_short(name) + " *" * small for name, small, *_ in rows])
             axes.set_ylim(len(rows) - 0.4, -0.6)
 
     return _svg("groups", draw, panels=2, height=0.9 + 0.3 * len(rows))
@@ -132,7 +132,7 @@ def groups(rows: Sequence[tuple[str, Share | None, Share | None]], titles: tuple
 
 def _rates_axis(axes: Axes, which: str, floor: float) -> None:
     """A logarithmic axis from 0, which stands at `floor`, to 100 %."""
-    decades = [10.0**power for power in range(math.ceil(math.log10(floor * 1.8)), 1)]
+    decades = [10.0**power for power in range(math.ceil(math.log10(floor * 2.2)), 1)]
     getattr(axes, f"set_{which}scale")("log")
     getattr(axes, f"set_{which}lim")(floor, 1)
     getattr(axes, f"set_{which}ticks")([floor, *decades], ["0", *map(_percent, decades)])

@@ -13,11 +13,10 @@ from lookout.evaluation.protocols import Entry
 from lookout.evaluation.statistics import NO_SCORE, Scores, interval, resampled, threshold_at
 from lookout.faces.calibration import Calibration
 from lookout.faces.combining import STRANGER_RATE, combine
+from lookout.stores.templates import LEAST_WEIGHT
 
 FPIRS = (0.003, 0.01, 0.03, 0.1)
 RESAMPLES = 1000
-#: A photo of no quality would have no weight at all.
-LEAST_WEIGHT = 0.01
 #: Groups with fewer passes are marked: their figures say little.
 SMALL_GROUP = 100
 DET_POINTS = 200
@@ -147,6 +146,8 @@ def det(outcome: Outcome) -> list[tuple[float, float, float]]:
     """The detection error trade-off: threshold, FPIR, FNIR at up to `DET_POINTS` thresholds, rising."""
     scores = np.unique(np.concatenate([outcome.best, outcome.own]))
     scores = scores[np.isfinite(scores)]
+    if not len(scores):
+        return []
     chosen = scores[np.unique(np.linspace(0, len(scores) - 1, DET_POINTS).astype(int))]
     return [(float(t), float(np.mean(outcome.best >= t)), float(np.mean(outcome.own < t))) for t in chosen]
 

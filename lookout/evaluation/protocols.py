@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from lookout.errors import BadInputError
 
@@ -13,6 +16,8 @@ COLUMNS = ("identity", "role", "path")
 MAX_FILE_BYTES = 64 * 1024 * 1024
 #: What pictures are called, in the order in which they are looked for: lists of pairs name none.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+#: `str.isdigit` takes ², too, and `int` refuses thousands of digits.
+NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,9 @@ def read_pairs(file: Path, images: Path) -> list[list[Pair]]:
     Raises:
         BadInputError: the file does not hold; the message names its line.
     """
-    lines = _text(file).splitlines()
+    lines = read_text(file).splitlines()
     numbers = lines[0].split() if lines else []
-    if not 1 <= len(numbers) <= 2 or not all(number.isdigit() and int(number) for number in numbers):
+    if not 1 <= len(numbers) <= 2 or not all(NUMBER.fullmatch(number) and int(number) for number in numbers):
         raise BadInputError(f"{file}:1: the number of folds and of pairs are expected, such as `10 300`.")
     folds, size = (1, int(numbers[0])) if len(numbers) == 1 else map(int, numbers)
     rows = [(number, line.split()) for number, line in enumerate(lines[1:], 2) if line.strip()]
@@ -87,12 +92,8 @@ def read_protocol(file: Path, *, distractors: bool = False) -> list[Entry]:
         BadInputError: the file does not hold, or says of somebody that they are listed and not listed; the message
             names the line.
     """
-    rows = csv.DictReader(_text(file).splitlines())
-    if tuple(rows.fieldnames or ()) != COLUMNS:
-        raise BadInputError(f"{file}:1: the columns must be {', '.join(COLUMNS)}.")
     entries = []
-    for row in rows:
-        line = rows.line_num
+    for line, row in read_rows(file, COLUMNS):
         identity, role, path = (row[column] or "" for column in COLUMNS)
         if None in row or not identity or not path:
             raise BadInputError(f"{file}:{line}: {', '.join(COLUMNS)} are expected, none of them empty.")
@@ -110,16 +111,13 @@ def read_groups(file: Path) -> dict[str, str]:
     Raises:
         BadInputError: the file does not hold; the message names the line.
     """
-    rows = csv.DictReader(_text(file).splitlines())
-    if tuple(rows.fieldnames or ()) != ("identity", "group"):
-        raise BadInputError(f"{file}:1: the columns must be identity, group.")
     groups: dict[str, str] = {}
-    for row in rows:
+    for line, row in read_rows(file, ("identity", "group")):
         identity, group = row["identity"], row["group"]
         if not identity or not group or None in row:
-            raise BadInputError(f"{file}:{rows.line_num}: identity and group are expected, none of them empty.")
+            raise BadInputError(f"{file}:{line}: identity and group are expected, none of them empty.")
         if groups.setdefault(identity, group) != group:
-            raise BadInputError(f"{file}:{rows.line_num}: {identity} is in the group {groups[identity]} already.")
+            raise BadInputError(f"{file}:{line}: {identity} is in the group {groups[identity]} already.")
     return groups
 
 
@@ -136,10 +134,10 @@ def _check_roles(file: Path, entries: list[Entry]) -> None:
 
 
 def _numbered(file: Path, line: int, images: Path, name: str, number: str) -> str:
-    if not number.isdigit():
+    if not NUMBER.fullmatch(number):
         raise BadInputError(f"{file}:{line}: {number!r} is not the number of a picture.")
     stem = _inside(file, line, f"{name}/{name}_{int(number):04d}")
-    return next((stem + end for end in SUFFIXES if (images / (stem + end)).is_file()), stem + SUFFIXES[0])
+    return next((stem + end for end in SUFFIXES if _is_file(images / (stem + end))), stem + SUFFIXES[0])
 
 
 def _inside(file: Path, line: int, path: str) -> str:
@@ -148,10 +146,38 @@ def _inside(file: Path, line: int, path: str) -> str:
     return path
 
 
-def _text(file: Path) -> str:
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name longer than any can be
+        return False
+
+
+def read_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[Any, Any]]]:
+    """The rows of a CSV with these columns, each with the number of its line.
+
+    Raises:
+        BadInputError: it has others, or is no CSV.
+    """
+    rows = csv.DictReader(read_text(file).splitlines())
+    try:
+        if tuple(rows.fieldnames or ()) != tuple(columns):
+            raise BadInputError(f"{file}:1: the columns must be {', '.join(columns)}.")
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise BadInputError(f"{file}:{rows.line_num}: this is no CSV: {error}.") from error
+
+
+def read_text(file: Path) -> str:
+    """A list as text.
+
+    Raises:
+        BadInputError: it cannot be read, or is too large to be one.
+    """
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
-            raise BadInputError(f"{file}: more than {MAX_FILE_BYTES // 2**20} MB are no list of pictures.")
+            raise BadInputError(f"{file}: more than {MAX_FILE_BYTES // 2**20} MB are no list.")
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{file} cannot be read: {error}.") from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 #: Whole numbers that rates are told in: "of 1,000 about 2".
 BASES = (100, 1000, 10_000, 100_000, 1_000_000)
+PER_CENT = "\N{NO-BREAK SPACE}%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ def share(value: float, low: float, high: float, of: int) -> Share:
         return Share(0.0, 0.0, doubt, of)
     if value >= 1:
         return Share(1.0, 1 - doubt, 1.0, of)
+    if low == high:  # one person drawn again and again is always the same: it says nothing of others
+        return Share(value, 0.0, 1.0, of)
     return Share(value, low, high, of)
 
 
@@ -71,12 +74,12 @@ def digits(error: float) -> int:
 
 def percent(value: float, error: float) -> str:
     """A fraction in per cent, with as many decimals as its error allows."""
-    return f"{value * 100:.{digits(error * 100)}f} %"
+    return f"{value * 100:.{digits(error * 100)}f}{PER_CENT}"
 
 
 def value_of(one: Share) -> str:
     """The rate alone, in per cent."""
-    return "0 %" if one.value == 0 else "100 %" if one.value == 1 else percent(one.value, one.half_width)
+    return percent(one.value, one.half_width if 0 < one.value < 1 else 0)
 
 
 def range_of(one: Share) -> str:
@@ -106,7 +109,7 @@ def natural(one: Share, least: int = 100) -> tuple[int, str]:
     base = next((b for b in BASES if b >= least and (one.value * b >= 10 or one.half_width * b >= 1)), BASES[-1])
     value, low, high = (round(figure * base) for figure in (one.value, one.low, one.high))
     told = f"about {value:,}"
-    return base, told if low == high else f"{told} (95 % range: {low:,} to {high:,})"
+    return base, told if low == high else f"{told} (95{PER_CENT} range: {low:,} to {high:,})"
 
 
 def _base(least: int, value: float) -> int:
