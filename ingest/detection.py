@@ -26,20 +26,20 @@ class ChosenDetector(Detector):
         self._settings = settings
         self._name = ""
         self._loaded: Detector | None = None
-        self._retry_at = 0.0
+        self._failed, self._retry_at = "", 0.0
 
     def choose(self, name: str) -> bool:
         """Use a detector from now on; whether there is one to work with.
 
         What is used already is used on where the new one cannot be loaded.
         """
-        if name != self._name and time.monotonic() >= self._retry_at:
+        if name != self._name and (name != self._failed or time.monotonic() >= self._retry_at):
             try:
                 self._loaded = load_detector(self._settings, name)
                 self._name = name
                 log.info("faces are found by %s", name)
             except LookoutError as error:
-                self._retry_at = time.monotonic() + RETRY_S
+                self._failed, self._retry_at = name, time.monotonic() + RETRY_S
                 log.error("the detector %s cannot be used: %s", name, error)  # noqa: TRY400 - the message says it all
         return self._loaded is not None
 

@@ -33,9 +33,7 @@ def use(
     """
     settings = Settings()
     cache = asset_cache(settings)
-    is_detector = isinstance(cache.manifest.models.get(name), Detector)
-    if not is_detector:
-        cache.manifest.embedder(name)
+    is_detector = isinstance(cache.manifest.usable(name), Detector)
     with open_registry(settings) as registry:
         if is_detector:
             answer = _use_detector(registry, cache, name, dry_run=dry_run)

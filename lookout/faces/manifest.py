@@ -253,6 +253,10 @@ class Manifest:
         """The model of that name, or NotFoundError."""
         return _named(name, self.models, "model")
 
+    def usable(self, name: str) -> Model | FusedEmbedder:
+        """The detector or embedder of that name, a fusion too, or NotFoundError."""
+        return _named(name, {**self.models, **self.fusions}, "detector or embedder")
+
     def medium(self, name: str) -> Media:
         """The photo or clip of that name, or NotFoundError."""
         return _named(name, self.media, "photo or clip")

@@ -232,14 +232,14 @@ def _read(form: FormData) -> WatchlistFields:
         authorised_by=text("authorised_by"),
         review_on=_day(text("review_on")),
         **_rates(text("possible_strangers"), text("likely_strangers")),
-        min_face_px=_number("least face width", text("min_face_px")) or EMPTY.min_face_px,
+        min_face_px=_number_or(EMPTY.min_face_px, "least face width", text("min_face_px")),
         min_quality=_fraction("least quality", text("min_quality")),
         camera_groups=[*texts("camera_groups"), *others],
         schedule=_schedule(form, text("zone")),
         two_person_tiers=texts("two_person_tiers"),
         reason_required=text("reason_required") == "1",
         acknowledge_within_s=None if minutes is None else minutes * 60,
-        retention_days=_number("retention", text("retention_days")) or 30,
+        retention_days=_number_or(EMPTY.retention_days, "retention", text("retention_days")),
     )
 
 
@@ -274,6 +274,11 @@ def _number(field: str, text: str) -> int | None:
     if text and not (text.isascii() and text.isdigit() and len(text) < 10):
         raise BadInputError(f"{field}: give a whole number.")
     return int(text) if text else None
+
+
+def _number_or(default: int, field: str, text: str) -> int:
+    number = _number(field, text)
+    return default if number is None else number
 
 
 def _day(text: str) -> date | None:

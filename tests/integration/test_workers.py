@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -311,18 +312,38 @@ def test_a_threshold_follows_the_stated_rate_and_the_size_of_the_watchlist(workp
 
 
 @pytest.mark.parametrize(
-    ("gate", "alerts"),
-    [({}, 1), ({"min_face_px": 1000}, 0), ({"min_quality": 0.9}, 0), ({"min_quality": 0.8}, 1)],
-    ids=["none", "width", "quality", "quality met"],
+    ("gate", "width_px", "quality", "alerts"),
+    [
+        pytest.param({}, 40.0, 0.5, 1, id="the defaults, met"),
+        pytest.param({}, 39.9, 1.0, 0, id="narrower"),
+        pytest.param({}, 200.0, 0.49, 0, id="worse"),
+        pytest.param({"min_face_px": 20}, 39.9, 1.0, 1, id="it asks for less width"),
+        pytest.param({"min_quality": 0.25}, 200.0, 0.49, 1, id="it asks for less quality"),
+        pytest.param({"min_face_px": 60}, 59.0, 1.0, 0, id="it asks for more width"),
+        pytest.param({"min_quality": 0.9}, 200.0, 0.85, 0, id="it asks for more quality"),
+    ],
 )
 def test_a_face_below_a_watchlists_gate_is_kept_and_never_alerts(
-    workplace: Workplace, gate: dict[str, float], alerts: int
+    workplace: Workplace, gate: dict[str, float], width_px: float, quality: float, alerts: int
 ) -> None:
     target = workplace.enrol_man_a()
-    with workplace.registry.transaction() as session:
-        session.execute(update(Watchlist).where(Watchlist.id == target.watchlist_id).values(**gate or {"version": 1}))
-    run(workplace, crop(man_a(workplace.assets)[0], quality=0.85))
+    if gate:
+        with workplace.registry.transaction() as session:
+            session.execute(update(Watchlist).where(Watchlist.id == target.watchlist_id).values(**gate))
+    face = man_a(workplace.assets)[0]
+    left, top, _, bottom = face.box_xyxy
+
+    run(workplace, crop(replace(face, box_xyxy=(left, top, left + width_px, bottom)), quality=quality))
+
     assert (len(workplace.rows(Sighting)), len(workplace.rows(Alert))) == (1, alerts)
+
+
+def test_each_watchlist_has_gates_of_its_own(workplace: Workplace) -> None:
+    for name, least in (("strict", 0.9), ("lax", 0.3)):
+        target = workplace.enrol_man_a(watchlist=name)
+        with workplace.registry.transaction() as session:
+            session.get_one(Watchlist, target.watchlist_id).min_quality = least
+    assert [one.watchlist for one in run(workplace, crop(man_a(workplace.assets)[0], quality=0.6))] == ["lax"]
 
 
 def test_an_erased_person_is_not_matched_while_milvus_still_knows_them(workplace: Workplace) -> None:

@@ -105,6 +105,8 @@ def dlib_resnet(dat: Path) -> ov.Model:
     try:
         means, layers = _read(_Stream(dat.read_bytes()))
         return _build(means, layers)
+    except OSError as error:
+        raise AssetError(f"{dat.name} cannot be read: {error}.") from error
     except (ValueError, IndexError, OverflowError, RuntimeError) as error:
         raise AssetError(f"{dat.name} holds another network than dlib's face recognition ResNet: {error}.") from error
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
@@ -147,14 +148,16 @@ class Registry:
 
         Raises:
             UnavailableError: the database does not answer.
-            ConflictError: its schema is none that this version knows.
+            ConflictError: its schema is none that this version knows, or rows in it point to what is not there.
         """
         try:
-            with _alembic, self._migration_lock(), self.engine.connect() as connection:
-                config = _alembic_config()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-                connection.commit()
+            with _alembic, self._migration_lock():
+                if self.is_current():
+                    return
+                with self._free_of_references() as connection:
+                    config = _alembic_config()
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
         except CommandError as error:
             raise ConflictError(
                 f"the registry ({self.url.render_as_string()}) was made by another version of Lookout: {error}. "
@@ -173,6 +176,31 @@ class Registry:
         except OperationalError:
             return False
         return found == ScriptDirectory.from_config(_alembic_config()).get_current_head()
+
+    @contextlib.contextmanager
+    def _free_of_references(self) -> Iterator[Connection]:
+        """A transaction that may put another table in a table's place, as SQLite changes one, though rows point there.
+
+        What SQLite's documentation says of it is in https://www.sqlite.org/lang_altertable.html, section 7.
+        """
+        with self.engine.connect() as connection:
+            if not self._sqlite:
+                with connection.begin():
+                    yield connection
+                return
+            # Within a transaction it would change nothing.
+            execute = cast("sqlite3.Connection", connection.connection.driver_connection).execute
+            execute("PRAGMA foreign_keys=OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    if lost := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+                        raise ConflictError(
+                            f"the registry ({self.url.render_as_string()}) was not migrated: {len(lost)} rows, of "
+                            f"{lost[0][0]} first, point to what is not there. Bring back its latest backup."
+                        )
+            finally:
+                execute("PRAGMA foreign_keys=ON")
 
     @contextlib.contextmanager
     def _migration_lock(self) -> Iterator[None]:

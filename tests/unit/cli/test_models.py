@@ -2,15 +2,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
+from lookout import cli
 from lookout.cli import models
-from lookout.errors import BadInputError, NotFoundError
+from lookout.cli.context import cli_actor, open_registry
+from lookout.errors import BadInputError, NotFoundError, UnavailableError
+from lookout.faces.assets import AssetCache
 from lookout.faces.manifest import Manifest, Media, load_manifest
+from lookout.models_in_use import names_in_use
+from lookout.settings import Settings
+from lookout.stores import vectors
+from lookout.stores.registry.tables import AuditEntry
 from tests.conftest import Publish
+
+Use = Callable[..., Any]
 
 PHOTO = b"x" * 200_000
 
@@ -97,3 +110,77 @@ def test_the_users_models_are_read_from_home(empty_home: Path) -> None:
 
     with pytest.raises(BadInputError, match=r"models\.toml: models\.own: "):
         CliRunner().invoke(models.app, ["list"], catch_exceptions=False)
+
+
+# --- `models use`, with the real models, and nothing running ---
+
+
+@pytest.fixture
+def use(assets: AssetCache, monkeypatch: pytest.MonkeyPatch) -> Use:
+    monkeypatch.setenv("LOOKOUT_CACHE", str(assets.root))
+    monkeypatch.setenv("LOOKOUT_MILVUS_URI", "http://127.0.0.1:1")
+    monkeypatch.setattr(vectors, "REQUEST_TIMEOUT_S", 1.0)
+    return lambda *arguments: CliRunner().invoke(models.app, ["use", *arguments])
+
+
+def in_use() -> tuple[str, str]:
+    """The detector and the embedder."""
+    with open_registry(Settings()) as registry, registry.reading() as session:
+        return names_in_use(session)
+
+
+def audited() -> list[tuple[str, str, str, dict[str, Any]]]:
+    with open_registry(Settings()) as registry, registry.reading() as session:
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.number)).all()
+    return [(one.actor, one.action, one.subject_id, one.detail) for one in entries]
+
+
+def test_another_detector_comes_into_use_and_is_audited(use: Use) -> None:
+    said = use("mtcnn").stdout
+    assert "mtcnn finds faces from now on (before: yunet)" in said
+    assert in_use() == ("mtcnn", "fusion-320")
+
+    assert use("mtcnn").exit_code == 0
+    back = json.loads(use("yunet", "--json").stdout)
+
+    assert back == {"role": "detector", "before": "mtcnn", "after": "yunet", "dry_run": False}
+    assert in_use() == ("yunet", "fusion-320")
+    actor = cli_actor().name
+    assert audited() == [
+        (actor, "model.switched", "mtcnn", {"role": "detector", "before": "yunet"}),
+        (actor, "model.switched", "yunet", {"role": "detector", "before": "mtcnn"}),
+    ]
+
+
+def test_a_dry_run_says_what_would_be_and_changes_nothing(use: Use) -> None:
+    assert "mtcnn would find faces from now on (before: yunet)" in use("mtcnn", "--dry-run").stdout
+    told = json.loads(use("mtcnn", "--dry-run", "--json").stdout)
+
+    assert told == {"role": "detector", "before": "yunet", "after": "mtcnn", "dry_run": True}
+    work = json.loads(use("dlib-resnet-128", "--dry-run", "--json").stdout)
+    nothing = {"photos": 0, "sightings": 0, "crops": 0, "seconds": 0.0}
+    assert work == {"role": "embedder", "before": "fusion-320", "after": "dlib-resnet-128", "dry_run": True, **nothing}
+    assert (in_use(), audited()) == (("yunet", "fusion-320"), [])
+
+
+@pytest.mark.parametrize("name", ["retinaface", "single_face.jpg", ""])
+def test_what_is_no_model_is_refused_by_those_there_are(use: Use, name: str) -> None:
+    there = "dlib-resnet-128, fusion-320, mobilefacenet-192, mtcnn, yunet"
+    with pytest.raises(NotFoundError, match=f"no detector or embedder '{name}'. There are: {there}"):
+        raise use(name).exception
+
+    assert audited() == []
+
+
+def test_without_milvus_no_embedder_comes_into_use(
+    use: Use, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UnavailableError):
+        raise use("dlib-resnet-128").exception
+
+    monkeypatch.setattr(sys, "argv", ["lookout", "models", "use", "dlib-resnet-128"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert "lookout: Milvus" in capsys.readouterr().err
+    assert (in_use(), audited()) == (("yunet", "fusion-320"), [])
