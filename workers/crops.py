@@ -160,8 +160,8 @@ def write(parts: Parts, tracks: Sequence[Track], blobs: dict[str, str | None], m
     """Everything that belongs together, in one transaction; begun again when another worker was in between."""
     done = Stored()
     with parts.registry.transaction() as session:
-        hold_embedder(session, model)
         living = alerts.lock_targets(session, {each.target_id for track in tracks for each in track.matches})
+        hold_embedder(session, model)
         # Who was erased since they were matched leaves nothing behind, as if they had been seen before.
         kept = [track for track in tracks if all(each.target_id in living for each in track.matches)]
         done.erased = [track for track in tracks if track not in kept]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
 from sqlalchemy import func, select
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
 from lookout.audit import SYSTEM
 from lookout.errors import BadInputError, ConflictError, UnavailableError
@@ -34,6 +37,7 @@ from lookout.targets.references import recombine
 from tests.people import MODEL, crop, man_a, woman_b
 from tests.workplace import Workplace
 from workers.crops import embed, match_all, process, write
+from workers.parts import Parts
 from workers.sightings import fold
 
 OTHER = "dlib-resnet-128"
@@ -321,6 +325,40 @@ def test_a_template_of_the_old_model_is_not_enrolled_after_the_switch(place: Wor
         recombine(session, by.keyring, session.scalars(select(Target)).one(), old)
     with pytest.raises(ModelSwitchedError):
         place.enrol_man_a(watchlist="late")
+
+
+def test_workers_that_write_meanwhile_lose_no_face_and_hold_nobody_up(place: Workplace, other: Embedder) -> None:
+    faces, begun = man_a(place.assets), threading.Barrier(3)
+
+    def work(number: int) -> list[str]:
+        parts = Parts(place.settings)
+        parts.loaded = open_embedder(place.assets, MODEL)
+        done = []
+        for count in range(12):
+            seen = crop(faces[count % 4], track=100 * number + count, camera=f"c{number}", group=f"g{count}")
+            parts.crops.put([seen])
+            if count == 1:
+                begun.wait(30)
+            # As the task does: what finds a part away, or another model in use, is done again.
+            for attempt in Retrying(retry=retry_if_exception_type(UnavailableError), stop=stop_after_delay(60)):
+                with attempt:
+                    process(parts, [seen.id])
+            done.append(seen.id)
+        parts.vectors.close()
+        parts.redis.close()
+        return done
+
+    with ThreadPoolExecutor(2) as pool:
+        working = [pool.submit(work, number) for number in (1, 2)]
+        begun.wait(30)
+        use(place, other)
+        use(place, open_embedder(place.assets, MODEL))
+        seen = {one for each in working for one in each.result(120)}
+
+    assert seen <= {one.id for one in place.rows(StoredCrop)}
+    assert made_by(place) == {MODEL}
+    assert waiting(place) == 0
+    assert {one.camera_group for one in place.rows(Alert)} >= {f"g{count}" for count in range(12)}
 
 
 def test_two_at_once_are_refused(place: Workplace, other: Embedder) -> None:
