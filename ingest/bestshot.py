@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
-from lookout.faces.quality import USABLE
+from lookout.faces.gates import USABLE
 
 #: By how much quality must rise to be clearly better, 0..1.
 CLEARLY_BETTER = 0.15

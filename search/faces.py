@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lookout.errors import PhotoError
+from lookout.faces.gates import USUAL, Gates
 from lookout.faces.models import load_detector, load_embedder
 from lookout.faces.photos import decode_photo
 from lookout.models_in_use import ModelsInUse
@@ -61,12 +62,13 @@ class Faces:
                 self._embedder = load_embedder(self._settings, used.embedder.name)
             return self._detector[1], self._embedder
 
-    def examine(self, data: bytes, name: str) -> Seen:
+    def examine(self, data: bytes, name: str, gates: Gates = USUAL) -> Seen:
         """Find and judge all faces of a photo. It refuses nothing: the result says why.
 
         Args:
             data: the file's bytes.
             name: what to call it in messages.
+            gates: what a face must have.
         """
         from lookout.faces.enrolment import Examination, complete, glance
 
@@ -76,18 +78,19 @@ class Faces:
                 bgr = decode_photo(data, name)
             except PhotoError as error:
                 return Seen(Examination(name, (0, 0), (), PhotoError(str(error), reasons=error.reasons)), b"")
-            glimpse, small = glance(bgr, name, detector, embedder), preview(bgr)
+            glimpse, small = glance(bgr, name, detector, embedder, gates), preview(bgr)
         with self._embedding:
             (examination,) = complete([glimpse], embedder)
         return Seen(examination, small)
 
-    def enrol(self, data: bytes, name: str, face: int | None) -> Photo:
+    def enrol(self, data: bytes, name: str, face: int | None, gates: Gates) -> Photo:
         """Turn a photo into one that can be a reference.
 
         Args:
             data: the file's bytes.
             name: what to call it in messages.
             face: which of several faces, counted from 1 from left to right.
+            gates: what it must have.
 
         Raises:
             PhotoError: it cannot be one; the message says why.
@@ -97,7 +100,7 @@ class Faces:
         detector, embedder = self.load()
         with self._looking:
             bgr = decode_photo(data, name)
-            glimpse = glance(bgr, name, detector, embedder)
+            glimpse = glance(bgr, name, detector, embedder, gates)
             if problem := glimpse.examination.problem(face):
                 raise problem
             box = glimpse.examination.faces[(face or 1) - 1].detection.box_xyxy.tolist()

@@ -23,7 +23,7 @@ from lookout.stores.blobs import Blobs
 from lookout.stores.registry.tables import Reference, Target, Watchlist
 from lookout.targets import add_target, read_photos
 from lookout.texts import clean
-from lookout.watchlists.records import find_watchlist
+from lookout.watchlists.records import find_watchlist, gates_of
 
 app = typer.Typer(no_args_is_help=True, help="Targets: people on a watchlist.")
 app.command("import")(transfers.import_targets)
@@ -51,9 +51,9 @@ def add(
     settings = Settings()
     with open_registry(settings) as registry:
         with registry.reading() as session:
-            find_watchlist(session, watchlist)
+            gates = gates_of(find_watchlist(session, watchlist))
         ring, used = keyring(settings), models_in_use(registry, settings)
-        found = read_photos(photos, *used.load(settings), face=face)
+        found = read_photos(photos, *used.load(settings), face=face, gates=gates)
         add_target(
             registry,
             Blobs(settings.blobs, ring),

@@ -12,6 +12,7 @@ from lookout.errors import PhotoError
 from lookout.faces.detector import Detector
 from lookout.faces.embedder import Embedder
 from lookout.faces.enrolment import Examination, Glance, complete, glance
+from lookout.faces.gates import USUAL, Gates
 from lookout.faces.photos import decode_photo
 
 #: Photos whose faces are embedded in one call. A larger one gains nothing, as the embedder's own batch, and holds more.
@@ -27,7 +28,12 @@ class ExaminedPhoto:
 
 
 def examine_many(
-    photos: Iterable[tuple[str, Callable[[], bytes]]], detector: Detector, embedder: Embedder, *, threads: int = 2
+    photos: Iterable[tuple[str, Callable[[], bytes]]],
+    detector: Detector,
+    embedder: Embedder,
+    *,
+    gates: Gates = USUAL,
+    threads: int = 2,
 ) -> Iterator[ExaminedPhoto]:
     """Examine photos as `examine` does, faster. A bad photo stops no other: its examination carries the error.
 
@@ -39,6 +45,7 @@ def examine_many(
             once, on any thread; it may raise PhotoError. They are taken as they are needed.
         detector: finds the faces; each thread has its own inference request.
         embedder: used by the caller's thread alone.
+        gates: what a face must have.
         threads: how many photos are decoded and searched at a time.
 
     Yields:
@@ -49,7 +56,7 @@ def examine_many(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="examine")
     try:
         while chunk := list(islice(remaining, CHUNK)):
-            waiting.append([pool.submit(_glance, name, read, detector, embedder) for name, read in chunk])
+            waiting.append([pool.submit(_glance, name, read, detector, embedder, gates) for name, read in chunk])
             if len(waiting) == 2:
                 yield from _finished(waiting.popleft(), embedder)
         while waiting:
@@ -59,11 +66,13 @@ def examine_many(
         pool.shutdown(cancel_futures=True)
 
 
-def _glance(name: str, read: Callable[[], bytes], detector: Detector, embedder: Embedder) -> tuple[bytes, Glance]:
+def _glance(
+    name: str, read: Callable[[], bytes], detector: Detector, embedder: Embedder, gates: Gates
+) -> tuple[bytes, Glance]:
     data = b""
     try:
         data = read()
-        return data, glance(decode_photo(data, name), name, detector, embedder)
+        return data, glance(decode_photo(data, name), name, detector, embedder, gates)
     except PhotoError as error:
         # Made anew: the one caught holds, by its traceback, all that was decoded.
         unread = PhotoError(str(error), reasons=error.reasons)

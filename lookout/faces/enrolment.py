@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from lookout.errors import PhotoError
 from lookout.faces.detector import Detection, Detector
 from lookout.faces.embedder import AlignedFace, Embedder
+from lookout.faces.gates import USUAL, Gates
 from lookout.faces.geometry import Floats
 from lookout.faces.quality import Quality, assess
-from lookout.faces.remedies import MIN_WIDTH_PX, REMEDIES, remedies
+from lookout.faces.remedies import REMEDIES, remedies
 
 #: Sizes of the detector's copies of a photo. The first shows a face that fills the picture: in the second it would be
 #: wider than the detector knows faces, which then finds none, or a few poor ones in parts of it. The second shows small
@@ -50,9 +51,10 @@ class ExaminedFace:
     Attributes:
         detection: where it is, in pixels of the decoded, upright photo.
         quality: its quality.
-        reasons: why it cannot be a reference: those of its quality, and `small` already below `MIN_WIDTH_PX`.
+        reasons: why it cannot be a reference: those of its quality, and `small` already below the gates' width.
         template: `(D,)` float32 of length 1; None if it cannot be a reference.
         model: the embedder that made the template.
+        gates: which it was held against.
     """
 
     detection: Detection
@@ -60,6 +62,7 @@ class ExaminedFace:
     reasons: tuple[str, ...]
     template: Floats | None = None
     model: str = ""
+    gates: Gates = USUAL
 
     @property
     def accepted(self) -> bool:
@@ -69,7 +72,7 @@ class ExaminedFace:
     @property
     def remedies(self) -> tuple[str, ...]:
         """What would help, one for each reason."""
-        return remedies(self.reasons)
+        return remedies(self.reasons, self.gates)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,9 +153,9 @@ class Glance:
     aligned: tuple[AlignedFace, ...] = ()
 
 
-def glance(bgr: NDArray[np.uint8], name: str, detector: Detector, embedder: Embedder) -> Glance:
+def glance(bgr: NDArray[np.uint8], name: str, detector: Detector, embedder: Embedder, gates: Gates = USUAL) -> Glance:
     """Find and judge the faces of a decoded photo, BGR `(H, W, 3)`. Any thread may do so: nothing is embedded."""
-    faces = tuple(_judge(bgr, detection) for detection in find_faces(bgr, detector))
+    faces = tuple(_judge(bgr, detection, gates) for detection in find_faces(bgr, detector))
     aligned = tuple(embedder.align(bgr, face.detection.landmarks) for face in faces if face.accepted)
     return Glance(Examination(name, (bgr.shape[1], bgr.shape[0]), faces), aligned)
 
@@ -185,7 +188,13 @@ def examine(bgr: NDArray[np.uint8], name: str, detector: Detector, embedder: Emb
 
 
 def enrol_photo(
-    bgr: NDArray[np.uint8], name: str, detector: Detector, embedder: Embedder, *, face: int | None = None
+    bgr: NDArray[np.uint8],
+    name: str,
+    detector: Detector,
+    embedder: Embedder,
+    *,
+    face: int | None = None,
+    gates: Gates = USUAL,
 ) -> EnrolledFace:
     """Turn a decoded photo, BGR `(H, W, 3)`, into a reference.
 
@@ -195,11 +204,12 @@ def enrol_photo(
         detector: finds the faces.
         embedder: makes the template, of the enrolled face alone: nobody else in the photo is made recognisable.
         face: which of several faces, counted from 1 from left to right.
+        gates: what it must have.
 
     Raises:
         PhotoError: no face, several and none chosen, or one that is not good enough.
     """
-    examination = glance(bgr, name, detector, embedder).examination
+    examination = glance(bgr, name, detector, embedder, gates).examination
     if problem := examination.problem(face):
         raise problem
     chosen = examination.faces[(face or 1) - 1]
@@ -207,15 +217,15 @@ def enrol_photo(
     return EnrolledFace(chosen.detection, chosen.quality, template, embedder.name)
 
 
-def _judge(bgr: NDArray[np.uint8], detection: Detection) -> ExaminedFace:
-    quality = assess(bgr, detection)
-    return ExaminedFace(detection, quality, refusals(quality, detection.width_px))
+def _judge(bgr: NDArray[np.uint8], detection: Detection, gates: Gates) -> ExaminedFace:
+    quality = assess(bgr, detection, gates.min_quality)
+    return ExaminedFace(detection, quality, refusals(quality, detection.width_px, gates), gates=gates)
 
 
-def refusals(quality: Quality, width_px: float) -> tuple[str, ...]:
-    """Why a face cannot be a reference; empty if it can."""
+def refusals(quality: Quality, width_px: float, gates: Gates = USUAL) -> tuple[str, ...]:
+    """Why a face cannot be a reference; empty if it can. The quality was assessed with the gates' least one."""
     reasons = quality.reasons
-    return ("small", *reasons) if width_px < MIN_WIDTH_PX and "small" not in reasons else reasons
+    return ("small", *reasons) if width_px < gates.min_face_px and "small" not in reasons else reasons
 
 
 def find_faces(bgr: NDArray[np.uint8], detector: Detector) -> list[Detection]:

@@ -1,7 +1,7 @@
 """How good a picture of a face is, and why not better.
 
 The figure is the least of five factors in 0..1: a face is as good as its worst property. Each factor that falls below
-`USABLE` is named as a reason, so the figure and the reasons never disagree.
+what is asked for is named as a reason, so the figure and the reasons never disagree.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from lookout.faces.alignment import align
 from lookout.faces.detector import Detection
+from lookout.faces.gates import USABLE
 
-#: Below it a face is not enrolled, nor matched where a watchlist says nothing else.
-USABLE = 0.5
 #: Below it nobody could say who it is, nor often whether it is a face: it is not kept as a sighting either.
 KEPT = 0.25
 
@@ -54,8 +53,14 @@ POSE = (-0.95, -0.65, -0.3)
 SCORE = (0.6, 0.8, 0.92)
 
 
-def assess(pixels: NDArray[np.uint8], detection: Detection) -> Quality:
-    """Judge one face of a picture, BGR `(H, W, 3)` or luma `(H, W)`, both 0..255."""
+def assess(pixels: NDArray[np.uint8], detection: Detection, least: float = USABLE) -> Quality:
+    """Judge one face of a picture, BGR `(H, W, 3)` or luma `(H, W)`, both 0..255.
+
+    Args:
+        pixels: the picture.
+        detection: the face in it.
+        least: the quality below which a property is a reason.
+    """
     aligned = align(pixels, detection.landmarks)
     luma = cv2.cvtColor(aligned, cv2.COLOR_BGR2GRAY) if aligned.ndim == 3 else aligned
     # Hair and background are left out: eyes, nose and mouth decide.
@@ -68,7 +73,7 @@ def assess(pixels: NDArray[np.uint8], detection: Detection) -> Quality:
         "extreme_pose": _ramp(-max(abs(yaw), abs(pitch)), POSE),
         "low_score": _ramp(detection.score, SCORE),
     }
-    return Quality(min(factors.values()), tuple(name for name, factor in factors.items() if factor < USABLE))
+    return Quality(min(factors.values()), tuple(name for name, factor in factors.items() if factor < least))
 
 
 def sharpness(luma: NDArray[np.float32]) -> float:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: Below it the true accept rate at a false accept rate of 1e-4 falls under 0.92; a reference meets every passer-by.
-MIN_WIDTH_PX = 40
+from lookout.faces.gates import USUAL, Gates
 
 #: Reason -> remedy. Reasons are for programs and never change; remedies are for people.
 REMEDIES = {
@@ -19,7 +18,7 @@ REMEDIES = {
     "no_face": "use a photo where the face is clearly seen from the front",
     "several_faces": "choose one of them, counted from the left",
     # of the face
-    "small": f"the face must be at least {MIN_WIDTH_PX} pixels wide: use a larger photo, or one taken closer",
+    "small": "the face must be at least {min_face_px} pixels wide: use a larger photo, or one taken closer",
     "blurred": "use a sharper photo",
     "dark": "use a photo with more light on the face",
     "extreme_pose": "use a photo where the person looks towards the camera",
@@ -27,6 +26,6 @@ REMEDIES = {
 }
 
 
-def remedies(reasons: Iterable[str]) -> tuple[str, ...]:
+def remedies(reasons: Iterable[str], gates: Gates = USUAL) -> tuple[str, ...]:
     """What would help against each reason, in their order, each said once."""
-    return tuple(dict.fromkeys(REMEDIES[reason] for reason in reasons))
+    return tuple(dict.fromkeys(REMEDIES[reason].format(min_face_px=gates.min_face_px) for reason in reasons))

@@ -15,13 +15,15 @@ from lookout import audit
 from lookout.audit import Actor
 from lookout.clock import now_us
 from lookout.errors import BadInputError, PhotoError
-from lookout.faces.remedies import REMEDIES
+from lookout.faces.gates import Gates
+from lookout.faces.remedies import REMEDIES, remedies
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Import, ImportItem, Reference, Target, Watchlist, new_id
 from lookout.targets.batches import Accepted, Line, store_batch
 from lookout.targets.enrolment import Enroller, TargetFields, checked_fields
 from lookout.targets.photos import sha256_of
 from lookout.targets.sources import Entry, Source
+from lookout.watchlists.records import gates_of
 
 if TYPE_CHECKING:
     from lookout.faces.bulk import ExaminedPhoto
@@ -96,14 +98,14 @@ def run_import(
         _plan(session, import_id, entries)
     with registry.reading() as session:
         watchlist_id = session.get_one(Import, import_id).watchlist_id
-        known = Known(session, watchlist_id)
+        known, gates = Known(session, watchlist_id), gates_of(session.get_one(Watchlist, watchlist_id))
         waiting = session.execute(
             select(ImportItem.position, ImportItem.person, ImportItem.file)
             .where(ImportItem.import_id == import_id, ImportItem.state == "waiting")
             .order_by(ImportItem.position)
         ).all()
     work = [(row.position, entries.get((row.person, row.file)) or Entry(row.person, row.file)) for row in waiting]
-    for batch in _batches(examine(source, work, known, models)):
+    for batch in _batches(examine(source, work, known, models, gates)):
         lines = store_batch(registry, by, import_id, watchlist_id, batch)
         if lines is None:
             return
@@ -114,8 +116,8 @@ def run_import(
 def try_import(registry: Registry, watchlist_id: str, source: Source, models: Models) -> Iterator[Line]:
     """What would become of each photo of a source; nothing is stored."""
     with registry.reading() as session:
-        known = Known(session, watchlist_id)
-    for item in examine(source, list(enumerate(source.entries())), known, models):
+        known, gates = Known(session, watchlist_id), gates_of(session.get_one(Watchlist, watchlist_id))
+    for item in examine(source, list(enumerate(source.entries())), known, models, gates):
         yield item if isinstance(item, Line) else item.line(())
 
 
@@ -137,7 +139,7 @@ class Known:
 
 
 def examine(
-    source: Source, work: Sequence[tuple[int, Entry]], known: Known, models: Models
+    source: Source, work: Sequence[tuple[int, Entry]], known: Known, models: Models, gates: Gates
 ) -> Iterator[Accepted | Line]:
     """Look at photos, one result for each, in their order."""
     from lookout.faces.bulk import examine_many
@@ -155,9 +157,9 @@ def examine(
         return data
 
     photos = ((entry.file, partial(read, position, entry)) for position, entry in work)
-    results = examine_many(photos, models.detector, models.embedder, threads=models.threads)
+    results = examine_many(photos, models.detector, models.embedder, gates=gates, threads=models.threads)
     for (position, entry), result in zip(work, results, strict=True):
-        yield _judged(position, entry, fields.pop(position, None), result)
+        yield _judged(position, entry, fields.pop(position, None), result, gates)
 
 
 def counts(session: Session, import_id: str) -> dict[str, int]:
@@ -240,7 +242,9 @@ def _batches(items: Iterable[Accepted | Line]) -> Iterator[list[Accepted | Line]
         yield batch
 
 
-def _judged(position: int, entry: Entry, fields: TargetFields | None, result: ExaminedPhoto) -> Accepted | Line:
+def _judged(
+    position: int, entry: Entry, fields: TargetFields | None, result: ExaminedPhoto, gates: Gates
+) -> Accepted | Line:
     person, file = _key(entry)
     problem = result.examination.problem()
     if problem is None and fields is not None:
@@ -249,8 +253,9 @@ def _judged(position: int, entry: Entry, fields: TargetFields | None, result: Ex
     if "known" in reasons:
         return Line(position, person, file, "known", (), str(problem)[:1000])
     # The line names the file already, and nobody can choose a face here.
-    helpful = {**REMEDIES, "several_faces": "use a photo that shows this person alone, or enrol it by itself"}
-    told = "; ".join(dict.fromkeys(helpful[reason] for reason in reasons if reason in helpful)) or str(problem)
+    alone = ("use a photo that shows this person alone, or enrol it by itself",) if "several_faces" in reasons else ()
+    others = [reason for reason in reasons if reason in REMEDIES and reason != "several_faces"]
+    told = "; ".join((*alone, *remedies(others, gates))) or str(problem)
     return Line(position, person, file, "refused", reasons, told[:1000])
 
 

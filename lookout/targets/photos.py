@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookout.faces.gates import USUAL, Gates
 from lookout.faces.photos import decode_photo, read_photo
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ class Photo:
 
 
 def read_photos(
-    paths: Sequence[Path], detector: Detector, embedder: Embedder, *, face: int | None = None
+    paths: Sequence[Path],
+    detector: Detector,
+    embedder: Embedder,
+    *,
+    face: int | None = None,
+    gates: Gates = USUAL,
 ) -> list[Photo]:
     """Read and judge photos, all before anything is stored.
 
@@ -58,6 +64,7 @@ def read_photos(
         detector: finds the faces.
         embedder: makes the templates.
         face: which of several faces, counted from 1 from left to right.
+        gates: what a face must have.
 
     Raises:
         PhotoError: one of them cannot be a reference; the message says which and why.
@@ -68,7 +75,7 @@ def read_photos(
     for path in paths:
         data = read_photo(path)
         bgr = decode_photo(data, path.name)
-        found = enrol_photo(bgr, path.name, detector, embedder, face=face)
+        found = enrol_photo(bgr, path.name, detector, embedder, face=face, gates=gates)
         photos.append(Photo(path.name, data, found, cut_face(bgr, found.detection.box_xyxy.tolist())))
     return photos
 

@@ -14,6 +14,7 @@ from lookout import audit
 from lookout.audit import Actor
 from lookout.clock import now_us
 from lookout.errors import BadInputError, ConflictError, NotFoundError
+from lookout.faces.gates import USUAL, Gates
 from lookout.stores.registry.tables import TIERS, IndexRemoval, Target, User, Watchlist, new_id
 from lookout.texts import clean
 from lookout.watchlists import schedule
@@ -37,8 +38,8 @@ class WatchlistFields:
     review_on: date | None = None
     possible_strangers: int = STRANGERS["possible"]
     likely_strangers: int = STRANGERS["likely"]
-    min_face_px: int = 40
-    min_quality: float = 0.5
+    min_face_px: int = USUAL.min_face_px
+    min_quality: float = USUAL.min_quality
     camera_groups: Sequence[str] = ()
     schedule: dict[str, Any] | None = None
     two_person_tiers: Sequence[str] = ()
@@ -141,6 +142,11 @@ def find_watchlist(session: Session, name: str, *, lock: bool = False) -> Watchl
 def fields_of(watchlist: Watchlist) -> WatchlistFields:
     """What people said of it."""
     return WatchlistFields(**{one.name: getattr(watchlist, one.name) for one in fields(WatchlistFields)})
+
+
+def gates_of(watchlist: Watchlist) -> Gates:
+    """What a face must have to be enrolled on a watchlist, and to be matched with it."""
+    return Gates(watchlist.min_face_px, watchlist.min_quality)
 
 
 def is_active(watchlist: Watchlist, target: Target, camera_group: str, at_us: int) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
 from lookout.errors import BadInputError, NotFoundError
+from lookout.faces.gates import USUAL, Gates
 from lookout.faces.remedies import remedies
 from lookout.targets.enrolment import add_photos, confirm_photo, remove_photo
-from lookout.targets.people import get_photo, get_target
+from lookout.targets.people import get_photo, get_target, get_watchlist
 from lookout.targets.references import DisagreesError
+from lookout.watchlists.records import gates_of
 from search.api import api_router
 from search.api.targets import REFUSED, TargetDetail, as_detail, enroller, read_photos, refusal
 from search.api.versions import set_etag
@@ -57,12 +59,22 @@ class Examinations(BaseModel):
     photos: list[ExaminationOut]
 
 
-@router.post("/photos/examination", response_model=Examinations, openapi_extra=described({}))
-def examine(parts: WithParts, who: Writer, sent: Sent) -> dict[str, Any]:  # noqa: ARG001 - the right is what counts
+ForWatchlist = Annotated[
+    str | None,
+    Query(max_length=64, pattern=r"^[\w-]+$", description="id of the watchlist whose gates hold; none: the usual ones"),
+]
+
+
+@router.post("/photos/examination", response_model=Examinations, responses=NOT_FOUND, openapi_extra=described({}))
+def examine(parts: WithParts, who: Writer, sent: Sent, watchlist: ForWatchlist = None) -> dict[str, Any]:
     """Look at photos; nothing is stored."""
     if not sent.photos:
         raise BadInputError("photos: send at least one.")
-    return {"photos": [as_examination(parts.faces.examine(photo.data, photo.name)) for photo in sent.photos]}
+    gates = USUAL
+    if watchlist is not None:
+        with parts.registry.reading() as session:
+            gates = gates_of(get_watchlist(session, who, watchlist))
+    return {"photos": [as_examination(parts.faces.examine(one.data, one.name, gates), gates) for one in sent.photos]}
 
 
 @router.post(
@@ -82,8 +94,8 @@ def examine(parts: WithParts, who: Writer, sent: Sent) -> dict[str, Any]:  # noq
 def add(response: Response, parts: WithParts, who: Writer, target_id: Id, sent: Sent) -> Any:
     """Give a target further photos. One that it has already is refused, so that a repeated request adds nothing."""
     with parts.registry.reading() as session:
-        get_target(session, who, target_id)
-    photos = read_photos(parts, sent)
+        gates = gates_of(get_target(session, who, target_id).watchlist)
+    photos = read_photos(parts, sent, gates)
     try:
         with parts.registry.transaction() as session:
             target = get_target(session, who, target_id, lock=True)
@@ -139,8 +151,8 @@ def face(parts: WithParts, who: Reader, photo_id: Id) -> Response:
     return Response(data, media_type="image/jpeg", headers={"Cache-Control": f"private, max-age={FACE_AGE_S}"})
 
 
-def as_examination(seen: Seen) -> dict[str, Any]:
-    """What a photo shows as JSON."""
+def as_examination(seen: Seen, gates: Gates = USUAL) -> dict[str, Any]:
+    """What a photo, held against gates, shows as JSON."""
     found = seen.examination
     problem = found.problem()
     width, height = found.size_wh
@@ -163,17 +175,12 @@ def as_examination(seen: Seen) -> dict[str, Any]:
         "accepted": problem is None,
         "reasons": list(problem.reasons) if problem else [],
         "message": str(problem) if problem else "",
-        "remedies": remedies_of(problem.reasons) if problem else [],
+        "remedies": list(remedies(problem.reasons, gates)) if problem else [],
         "width": width,
         "height": height,
         "faces": faces,
         "preview": data_url(seen.preview) if seen.preview else None,
     }
-
-
-def remedies_of(reasons: tuple[str, ...]) -> list[str]:
-    """What would help against reasons."""
-    return list(remedies(reasons))
 
 
 def data_url(jpeg: bytes) -> str:

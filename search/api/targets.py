@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from lookout.accounts.rights import Identity
 from lookout.clock import isoformat
 from lookout.errors import BadInputError
+from lookout.faces.gates import Gates
 from lookout.stores.registry.tables import Reference, Target
 from lookout.targets.enrolment import Enroller, TargetFields, change_target, create_target
 from lookout.targets.people import (
@@ -27,6 +28,7 @@ from lookout.targets.people import (
 from lookout.targets.photos import Photo
 from lookout.targets.references import DisagreesError
 from lookout.targets.resemblance import ResemblesError, resembling
+from lookout.watchlists.records import gates_of
 from search import problems
 from search.api import api_router, paging
 from search.api.once import Key, fingerprint, once
@@ -160,8 +162,8 @@ def create(request: Request, parts: WithParts, who: Writer, watchlist_id: Id, se
     """Enrol a person. Each photo must show one good face, or say which of several is meant."""
     body = read_fields(sent)
     with parts.registry.reading() as session:
-        get_watchlist(session, who, watchlist_id)
-    photos = read_photos(parts, sent)
+        gates = gates_of(get_watchlist(session, who, watchlist_id))
+    photos = read_photos(parts, sent, gates)
 
     def make(session: Session) -> dict[str, Any]:
         watchlist = get_watchlist(session, who, watchlist_id, lock=True)
@@ -221,7 +223,7 @@ def read_fields(sent: SentForm) -> EnrolmentIn:
         raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
 
 
-def read_photos(parts: Parts, sent: SentForm) -> list[Photo]:
+def read_photos(parts: Parts, sent: SentForm, gates: Gates) -> list[Photo]:
     """The sent photos, each fit to be a reference.
 
     Raises:
@@ -231,7 +233,8 @@ def read_photos(parts: Parts, sent: SentForm) -> list[Photo]:
     if not sent.photos:
         raise BadInputError("photos: send at least one.")
     return [
-        parts.faces.enrol(photo.data, photo.name, face) for photo, face in zip(sent.photos, sent.faces(), strict=True)
+        parts.faces.enrol(photo.data, photo.name, face, gates)
+        for photo, face in zip(sent.photos, sent.faces(), strict=True)
     ]
 
 

@@ -15,6 +15,7 @@ from lookout.sightings.records import get_sighting
 from lookout.targets.people import get_watchlist, list_watchlists, record_view
 from lookout.targets.photos import Photo
 from lookout.targets.resemblance import ResemblesError
+from lookout.watchlists.records import gates_of
 from search.api.photos import data_url
 from search.api.targets import EnrolmentIn, enrol
 from search.indexing import index_now
@@ -61,14 +62,14 @@ def enrol_face(
 ) -> Response:
     """Enrol the face of a sighting, or say what speaks against it."""
     with parts.registry.reading() as session:
-        get_watchlist(session, who, watchlist)
+        gates = gates_of(get_watchlist(session, who, watchlist))
         jpeg = crop_jpeg(parts, session, who, sighting_id)
     photos: list[Photo] = []
     try:
         body = EnrolmentIn(
             name=name, reference_number=reference_number, note=note, confirm_resemblance=confirm_resemblance
         )
-        photos = [parts.faces.enrol(jpeg, "the picture of the sighting", None)]
+        photos = [parts.faces.enrol(jpeg, "the picture of the sighting", None, gates)]
         with parts.registry.transaction() as session:
             made = enrol(session, parts, who, watchlist, body, photos)
             record_view(session, who.actor, made, f"enrolled from sighting {sighting_id}")

@@ -28,6 +28,7 @@ from lookout.targets.people import get_photo, get_target, get_watchlist, photos_
 from lookout.targets.photos import Photo
 from lookout.targets.references import DisagreesError
 from lookout.targets.resemblance import ResemblesError
+from lookout.watchlists.records import gates_of
 from search.api.photos import as_examination
 from search.api.targets import enrol, enroller, read_fields, read_photos
 from search.api.watchlists import NO_CONTROLS, Id, Reader, WithParts, Writer
@@ -54,8 +55,8 @@ def show_new(request: Request, parts: WithParts, who: Writer, watchlist_id: Id) 
 def examine(request: Request, parts: WithParts, who: Writer, watchlist_id: Id, sent: Sent) -> Response:
     """Say of photos at once whether they will do; nothing is stored."""
     with parts.registry.reading() as session:
-        get_watchlist(session, who, watchlist_id)
-    seen = [as_examination(parts.faces.examine(photo.data, photo.name)) for photo in sent.photos]
+        gates = gates_of(get_watchlist(session, who, watchlist_id))
+    seen = [as_examination(parts.faces.examine(photo.data, photo.name, gates), gates) for photo in sent.photos]
     return pages.page(request, "targets/examined.html", photos=seen)
 
 
@@ -63,11 +64,11 @@ def examine(request: Request, parts: WithParts, who: Writer, watchlist_id: Id, s
 def create(request: Request, parts: WithParts, who: Writer, watchlist_id: Id, sent: Sent) -> Response:
     """Enrol a person, or say what speaks against it."""
     with parts.registry.reading() as session:
-        get_watchlist(session, who, watchlist_id)
+        gates = gates_of(get_watchlist(session, who, watchlist_id))
     photos: list[Photo] = []
     try:
         body = read_fields(_with_days(sent))
-        photos = read_photos(parts, sent)
+        photos = read_photos(parts, sent, gates)
         with parts.registry.transaction() as session:
             made = enrol(session, parts, who, watchlist_id, body, photos)
             record_view(session, who.actor, made, "enrolment")
@@ -137,10 +138,11 @@ def snooze(
 def add(request: Request, parts: WithParts, who: Writer, target_id: Id, sent: Sent) -> Response:
     """Give a person further photos, or say what speaks against it."""
     with parts.registry.reading() as session:
-        known = photos_of(session, get_target(session, who, target_id))
+        target = get_target(session, who, target_id)
+        known, gates = photos_of(session, target), gates_of(target.watchlist)
     photos: list[Photo] = []
     try:
-        photos = read_photos(parts, sent)
+        photos = read_photos(parts, sent, gates)
         with parts.registry.transaction() as session:
             target = get_target(session, who, target_id, lock=True)
             confirmed = sent.is_set("confirm_disagreement")

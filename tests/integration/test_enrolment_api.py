@@ -14,6 +14,7 @@ from redis import Redis
 from sqlalchemy import select
 
 from lookout.faces.assets import AssetCache
+from lookout.faces.gates import USUAL
 from lookout.stores.index import prepare_index
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import AuditEntry, Import, Target, User
@@ -57,7 +58,7 @@ class Desk:
 
     def in_milvus(self) -> set[str]:
         name, data, _ = self.photo()[1]
-        template = self.parts.faces.enrol(data, name, None).face.template
+        template = self.parts.faces.enrol(data, name, None, USUAL).face.template
         (hits,) = self.parts.vectors.search_targets(MODEL, template[None], 10)
         with self.parts.registry.reading() as session:
             mine = set(session.scalars(select(Target.id)))
@@ -131,6 +132,33 @@ def test_an_examination_tells_what_each_photo_shows(desk: Desk) -> None:
     assert (several["accepted"], several["reasons"], len(several["faces"])) == (False, ["several_faces"], 5)
     assert (none["accepted"], none["reasons"], none["preview"]) == (False, ["not_a_picture"], None)
     assert "JPEG" in none["remedies"][0]
+
+
+def test_a_watchlists_gates_hold_for_photos_too(desk: Desk) -> None:
+    strict = desk.watchlist(name="strict", min_face_px=300)
+    refused = desk.enrol(strict, "Man A")
+    assert (refused.status_code, refused.json()["reasons"]) == (422, ["small"])
+    assert "at least 300 pixels wide" in refused.json()["detail"]
+    examined = desk.ask("POST", f"/photos/examination?watchlist={strict}", files=[desk.photo()]).json()["photos"]
+    assert (examined[0]["accepted"], examined[0]["reasons"]) == (False, ["small"])
+    assert "300 pixels" in examined[0]["remedies"][0]
+    assert desk.ask("POST", "/photos/examination?watchlist=nosuch", files=[desk.photo()]).status_code == 404
+    foreign = desk.ask("POST", f"/photos/examination?watchlist={strict}", files=[desk.photo()], who=desk.other)
+    assert foreign.status_code == 404
+
+    usual = desk.watchlist(name="usual")
+    target = desk.enrol(usual, "Man A").json()
+    assert (
+        desk.ask(
+            "PUT",
+            f"/watchlists/{usual}",
+            json={**WATCHLIST, "name": "usual", "min_face_px": 300},
+            headers={"If-Match": '"1"'},
+        ).status_code
+        == 200
+    )
+    more = desk.ask("POST", f"/targets/{target['id']}/photos", files=[desk.photo("multi_face.jpg")], data={"face": "1"})
+    assert (more.status_code, more.json()["reasons"]) == (422, ["small"])
 
 
 def test_a_persons_life(desk: Desk) -> None:

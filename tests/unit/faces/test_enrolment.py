@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from lookout.errors import PhotoError
 from lookout.faces.detector import Detection, Detector
 from lookout.faces.embedder import Embedder
-from lookout.faces.enrolment import EnrolledFace, Examination, enrol_photo, examine
+from lookout.faces.enrolment import EnrolledFace, Examination, complete, enrol_photo, examine, glance
+from lookout.faces.gates import MIN_WIDTH_PX, USABLE, USUAL, Gates
 from lookout.faces.geometry import Floats
-from lookout.faces.quality import USABLE
-from lookout.faces.remedies import MIN_WIDTH_PX, REMEDIES
+from lookout.faces.remedies import remedies
 from lookout.faces.yunet import YuNet
 
 Picture = NDArray[np.uint8]
@@ -183,8 +183,8 @@ def test_a_poor_face_is_refused_with_what_would_help(
         enrol(photo)
 
     assert reasons <= set(refused.value.reasons)
-    for reason in refused.value.reasons:
-        assert REMEDIES[reason] in str(refused.value)
+    for remedy in remedies(refused.value.reasons):
+        assert remedy in str(refused.value)
     assert str(refused.value).count("use ") == len(refused.value.reasons)
 
 
@@ -199,6 +199,32 @@ def test_the_least_width_is_kept(enrol: Enrol, detector: Detector, man_a: Pictur
         with pytest.raises(PhotoError) as refused:
             enrol(photo)
         assert refused.value.reasons == ("small",)
+
+
+@pytest.mark.parametrize(
+    ("gates", "accepted"),
+    [
+        pytest.param(USUAL, False, id="usual"),
+        pytest.param(Gates(min_face_px=25, min_quality=0.3), True, id="less"),
+        pytest.param(Gates(min_face_px=25), False, id="smaller, of the usual quality"),
+        pytest.param(Gates(min_quality=0.3), False, id="poorer, of the usual size"),
+    ],
+)
+def test_gates_may_ask_for_less(
+    detector: Detector, embedder: Embedder, man_a: Picture, gates: Gates, accepted: bool
+) -> None:
+    small = resized(man_a, 26 / 183)
+
+    (face,) = examine(small, "photo.jpg", detector, embedder).faces
+    assert 25 < face.detection.width_px < 40
+    assert 0.3 < face.quality.value < 0.5
+    (face,) = complete([glance(small, "photo.jpg", detector, embedder, gates)], embedder)[0].faces
+    assert (face.accepted, face.template is not None) == (accepted, accepted)
+
+
+def test_gates_may_ask_for_more(detector: Detector, embedder: Embedder, man_a: Picture) -> None:
+    with pytest.raises(PhotoError, match=r"181 pixels wide.*\(small\): the face must be at least 300 pixels wide"):
+        enrol_photo(man_a, "photo.jpg", detector, embedder, gates=Gates(min_face_px=300))
 
 
 # --- all that a photo shows ---
@@ -242,7 +268,7 @@ def test_of_a_good_and_a_poor_face_only_the_good_one_has_a_template(
     assert not poor.accepted
     assert poor.template is None
     assert "blurred" in poor.reasons
-    assert poor.remedies == tuple(REMEDIES[reason] for reason in poor.reasons)
+    assert poor.remedies == remedies(poor.reasons)
     with pytest.raises(PhotoError) as refused:
         enrol(photo, face=2)
     assert str(looked(photo).problem(2)) == str(refused.value)

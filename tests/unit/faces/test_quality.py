@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from lookout.faces.alignment import TEMPLATES
 from lookout.faces.detector import Detection, Detector
+from lookout.faces.gates import USABLE
 from lookout.faces.geometry import Floats
-from lookout.faces.quality import USABLE, Quality, assess, pose, sharpness
+from lookout.faces.quality import Quality, assess, pose, sharpness
 
 Picture = NDArray[np.uint8]
 REASONS = ("small", "blurred", "dark", "extreme_pose", "low_score")
