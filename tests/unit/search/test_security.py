@@ -28,14 +28,6 @@ Headers = dict[str, str]
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    made = Registry(make_url(f"sqlite:///{tmp_path / 'registry.db'}"))
-    made.migrate()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def parts(registry: Registry, tmp_path: Path) -> Iterator[Parts]:
     made = parts_on(registry, tmp_path)
     yield made

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy.engine import make_url
 
 from lookout import audit
 from lookout.audit import SYSTEM
@@ -18,14 +17,6 @@ from search.app import create_app
 from tests.wall import parts_on, put_target, token_of
 
 Headers = dict[str, str]
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    made = Registry(make_url(f"sqlite:///{tmp_path / 'registry.db'}"))
-    made.migrate()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
-from sqlalchemy.engine import make_url
 
 from lookout.clock import now_us
 from lookout.stores.registry import Registry
@@ -29,14 +28,6 @@ from search.parts import Parts
 from tests.wall import parts_on, put_alert, put_picture, put_reference, put_target, token_of
 
 Headers = dict[str, str]
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    made = Registry(make_url(f"sqlite:///{tmp_path / 'registry.db'}"))
-    made.migrate()
-    yield made
-    made.close()
 
 
 @pytest.fixture

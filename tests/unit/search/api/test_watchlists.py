@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy.engine import make_url
 
 from lookout.stores.registry import Registry
 from search.app import create_app
@@ -18,14 +17,6 @@ PATH = "/api/v1/watchlists"
 FIELDS = {"name": "Guests", "purpose": "Greet", "legal_basis": "Consent"}
 #: docs/accuracy.md: people -> `possible` at 1 in 500, `likely` at 1 in 10,000.
 SHOWN = {0: (0.814, 0.849), 1: (0.814, 0.849), 10: (0.842, 0.870), 100: (0.864, 0.887)}
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    made = Registry(make_url(f"sqlite:///{tmp_path / 'registry.db'}"))
-    made.migrate()
-    yield made
-    made.close()
 
 
 @pytest.fixture

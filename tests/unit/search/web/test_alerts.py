@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event, select
-from sqlalchemy.engine import make_url
 
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Alert, AuditEntry, CameraRow, Verdict
@@ -19,14 +18,6 @@ from search.app import create_app
 from tests.wall import parts_on, put_alert, put_reference, put_target, token_of
 
 Headers = dict[str, str]
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    made = Registry(make_url(f"sqlite:///{tmp_path / 'registry.db'}"))
-    made.migrate()
-    yield made
-    made.close()
 
 
 @pytest.fixture

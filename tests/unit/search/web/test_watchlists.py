@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
-from sqlalchemy.engine import make_url
 
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Watchlist
@@ -20,14 +19,6 @@ FORM = {
     "name": "Guests", "purpose": "Greet", "legal_basis": "Consent", "possible_strangers": "100",
     "likely_strangers": "2000", "min_face_px": "60", "min_quality": "0.75", "retention_days": "7",
 }  # fmt: skip
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    made = Registry(make_url(f"sqlite:///{tmp_path / 'registry.db'}"))
-    made.migrate()
-    yield made
-    made.close()
 
 
 @pytest.fixture
