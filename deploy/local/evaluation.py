@@ -25,7 +25,7 @@ from lookout import audit
 from lookout.camera_settings import FILES_ONLY, Camera
 from lookout.cameras import import_cameras
 from lookout.clock import isoformat, now_us
-from lookout.errors import EXIT_BAD_INPUT, BadInputError, LookoutError
+from lookout.errors import EXIT_BAD_INPUT, BadInputError, ConflictError, LookoutError
 from lookout.evaluation import listing
 from lookout.evaluation.findings import Findings, read_alerts, read_cameras
 from lookout.evaluation.truth import Recording
@@ -78,7 +78,7 @@ def run(
         update={"home": settings.home / "evaluation", "database_url": "", "blobs_url": "", "footage": None}
     )
     start_us = (now_us() // SECOND_US - BEGAN_DAYS * 24 * 3600) * SECOND_US  # as the command takes whole milliseconds
-    with only_one(own.home), until_signalled() as stopping, _emptied(own.home), _bar(len(recordings)) as show:
+    with _alone(own.home), until_signalled() as stopping, _emptied(own.home), _bar(len(recordings)) as show:
 
         def go_on() -> None:
             if stopping():
@@ -96,6 +96,16 @@ def run(
             return _read(own, recordings, start_us, remarks)
         finally:
             system.stop()
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(only_one(home))
+        except ConflictError:
+            raise ConflictError(f"another evaluation runs in {home}: wait until it is done.") from None
+        yield
 
 
 @contextlib.contextmanager
