@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
@@ -35,7 +36,7 @@ from search.api import (
     watchlists,
     webhooks,
 )
-from search.parts import Parts
+from search.parts import Parts, parts_of
 from search.security import Gate
 from search.web import account, sign_in
 from search.web import alerts as alerts_pages
@@ -102,6 +103,44 @@ API = (
 )
 
 
+# Not within `create_app`: FastAPI remembers all functions that it serves, and with them would keep parts and models of
+# a service that has ended.
+own = APIRouter(include_in_schema=False)
+WithParts = Annotated[Parts, Depends(parts_of)]
+
+
+@own.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """This process lives."""
+    return {"status": "ok"}
+
+
+@own.get("/readyz")
+def readyz(parts: WithParts) -> JSONResponse:
+    """Whether all parts answer, and which do not."""
+    faults = check_parts(parts.registry, parts.redis, parts.vectors, parts.blobs)
+    if not any(faults.values()):
+        return JSONResponse({"status": "ready", "parts": dict.fromkeys(faults, "ok")})
+    missing = ", ".join(part for part, fault in faults.items() if fault)
+    return problems.problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        f"not ready: {missing}",
+        parts={part: fault or "ok" for part, fault in faults.items()},
+    )
+
+
+@own.get("/metrics")
+def prometheus(request: Request) -> Response:
+    """Metrics of the queues and of this process."""
+    return Response(generate_latest(request.app.state.metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+@own.get("/static/htmx.min.js")
+def htmx(parts: WithParts) -> FileResponse:
+    """The one script that is not Lookout's own, from the cache of verified assets."""
+    return FileResponse(parts.assets.media("htmx.min.js"), headers={"Cache-Control": "max-age=3600"})
+
+
 def create_app(parts: Parts) -> FastAPI:
     """The service on its parts."""
     app = FastAPI(
@@ -116,38 +155,10 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.hub = live.Hub(parts.registry)
     problems.install(app)
     app.add_middleware(Gate)
-    metrics = CollectorRegistry()
-    metrics.register(QueueCollector(parts.redis))
-    ProcessCollector(registry=metrics)
-
-    @app.get("/healthz", include_in_schema=False)
-    async def healthz() -> dict[str, str]:
-        """This process lives."""
-        return {"status": "ok"}
-
-    @app.get("/readyz", include_in_schema=False)
-    def readyz() -> JSONResponse:
-        """Whether all parts answer, and which do not."""
-        faults = check_parts(parts.registry, parts.redis, parts.vectors, parts.blobs)
-        if not any(faults.values()):
-            return JSONResponse({"status": "ready", "parts": dict.fromkeys(faults, "ok")})
-        missing = ", ".join(part for part, fault in faults.items() if fault)
-        return problems.problem(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            f"not ready: {missing}",
-            parts={part: fault or "ok" for part, fault in faults.items()},
-        )
-
-    @app.get("/metrics", include_in_schema=False)
-    def prometheus() -> Response:
-        """Metrics of the queues and of this process."""
-        return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
-
-    @app.get("/static/htmx.min.js", include_in_schema=False)
-    def htmx() -> FileResponse:
-        """The one script that is not Lookout's own, from the cache of verified assets."""
-        return FileResponse(parts.assets.media("htmx.min.js"), headers={"Cache-Control": "max-age=3600"})
-
+    app.state.metrics = CollectorRegistry()
+    app.state.metrics.register(QueueCollector(parts.redis))
+    ProcessCollector(registry=app.state.metrics)
+    app.include_router(own)
     for module in (*API, *WEB):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

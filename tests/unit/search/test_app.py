@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +53,18 @@ def test_metrics_are_offered_while_redis_is_away(client: TestClient) -> None:
 
     assert answer.status_code == 200
     assert "process_resident_memory_bytes" in answer.text
+
+
+def test_a_service_that_ended_leaves_nothing_in_memory(registry: Registry, tmp_path: Path) -> None:
+    """Its models are large, and FastAPI remembers what it served."""
+    parts = parts_on(registry, tmp_path)
+    gone = weakref.ref(parts)
+    with TestClient(create_app(parts)) as client:
+        assert client.get("/healthz").status_code == 200
+    parts.registry.close()
+    parts.redis.close()
+
+    del parts, client
+    gc.collect()
+
+    assert gone() is None
