@@ -92,7 +92,7 @@ def match(parts: Parts, probes: Sequence[Probe], model: str) -> list[list[Match]
             results = []
             for probe, hits in zip(probes, found, strict=True):
                 matches = _matches(parts, probe, hits, targets, people, rejected)
-                results.append([_with_reference(session, parts.keyring, probe, one) for one in matches])
+                results.append([_with_reference(session, parts.keyring, probe, one, model) for one in matches])
     return results
 
 
@@ -146,10 +146,13 @@ def _passes(watchlist: Watchlist, probe: Probe) -> bool:
     return probe.width_px >= watchlist.min_face_px and probe.quality >= watchlist.min_quality
 
 
-def _with_reference(session: Session, keyring: Keyring, probe: Probe, found: Match) -> Match:
+def _with_reference(session: Session, keyring: Keyring, probe: Probe, found: Match, model: str) -> Match:
     """The match with the photo that a person should compare with."""
     query = select(Reference.id, Reference.template).where(
-        Reference.target_id == found.target_id, Reference.in_template.is_(True)
+        Reference.target_id == found.target_id,
+        Reference.in_template.is_(True),
+        # Another embedder may have come into use since Milvus was asked: its templates tell this probe nothing.
+        Reference.model == model,
     )
     rows = session.execute(query).all()
     if not rows:
