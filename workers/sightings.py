@@ -16,7 +16,7 @@ from lookout.messages import Crop
 from lookout.sealing import Keyring
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import NextSighting, Sighting, StoredCrop
-from lookout.stores.templates import LEAST_WEIGHT, pack, sighting_place, unpack
+from lookout.stores.templates import pack, sighting_place, unpack, weighted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +133,7 @@ def blob_name(crop: Crop) -> str:
 
 
 def _weighted(one: EmbeddedCrop) -> NDArray[np.float32]:
-    return one.embedding * np.float32(max(one.crop.quality, LEAST_WEIGHT))
+    return weighted(one.embedding, one.crop.quality)
 
 
 def _stored_crops(session: Session, tracks: Iterable[Sequence[EmbeddedCrop]]) -> set[str]:

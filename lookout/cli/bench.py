@@ -41,11 +41,10 @@ def search(
     try:
         with open_registry(settings) as registry:
             model = models_in_use(registry, settings).embedder
-            there = None if rows is not None else benchmark.live(registry, keyring(settings), model.name)
-        if there is not None:
-            figures = benchmark.measure(vectors, there, queries)
-        elif rows is not None:
-            figures = benchmark.measure_synthetic(vectors, model.dimension, rows, queries)
+            if rows is not None:
+                figures = benchmark.measure_synthetic(vectors, model.dimension, rows, queries)
+            else:
+                figures = benchmark.measure(vectors, benchmark.live(registry, keyring(settings), model.name), queries)
     finally:
         vectors.close()
     if as_json:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lookout.alerts.webhooks import create_webhook
 from lookout.cli.context import cli_actor, open_registry
+from lookout.faces.gates import USUAL
 from lookout.models_in_use import models_in_use
 from lookout.sealing import keyring
 from lookout.settings import Settings
@@ -42,8 +43,8 @@ def create(
     ] = None,
     possible: Strangers = STRANGERS["possible"],
     likely: Strangers = STRANGERS["likely"],
-    min_face_px: Annotated[int, typer.Option(help="Narrower faces never alert.")] = 40,
-    min_quality: Annotated[float, typer.Option(help="Faces below, 0 to 1, never alert.")] = 0.5,
+    min_face_px: Annotated[int, typer.Option(help="Narrower faces neither enrol nor alert.")] = USUAL.min_face_px,
+    min_quality: Annotated[float, typer.Option(help="Faces below, 0 to 1, likewise.")] = USUAL.min_quality,
     camera_group: Annotated[
         list[str] | None, typer.Option(help="Only on this group; repeat for more. All if not given.")
     ] = None,

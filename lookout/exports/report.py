@@ -106,7 +106,7 @@ class GapEntry:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What recognised the faces, the score from which a match counts as possible, and what that stands for."""
+    """What recognised the faces, the score from which a search shows a match, and what that stands for."""
 
     name: str
     threshold: float

@@ -15,6 +15,11 @@ Floats = NDArray[np.float32]
 LEAST_WEIGHT = 0.01
 
 
+def weighted(embedding: Floats, quality: float) -> Floats:
+    """An embedding `(D,)` as it counts in a sighting's sum."""
+    return embedding * np.float32(max(quality, LEAST_WEIGHT))
+
+
 def reference_place(reference_id: str) -> str:
     """Where a reference's template lies."""
     return f"references/{reference_id}"

@@ -23,7 +23,7 @@ from lookout.sealing import Keyring
 from lookout.stores.blobs import Blobs
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import NextReference, NextSighting, Reference, Sighting, StoredCrop
-from lookout.stores.templates import LEAST_WEIGHT, pack, reference_place, sighting_place
+from lookout.stores.templates import pack, reference_place, sighting_place, weighted
 from lookout.stores.vectors import SIGHTINGS, SightingRow, Vectors
 
 Floats = NDArray[np.float32]
@@ -128,8 +128,7 @@ class Reembedder:
         faces = [(crop, face) for crop in crops if crop.blob and (face := self._crop(crop.blob, crop.landmarks))]
         sums: dict[str, Floats] = {}
         for (crop, _), embedding in zip(faces, self.embedder.embed([face for _, face in faces]), strict=True):
-            weighted = embedding * np.float32(max(crop.quality, LEAST_WEIGHT))
-            sums[crop.sighting_id] = sums.get(crop.sighting_id, np.float32(0)) + weighted
+            sums[crop.sighting_id] = sums.get(crop.sighting_id, np.float32(0)) + weighted(embedding, crop.quality)
         self.gone |= {one.id for one in batch} - sums.keys()
         made = [one for one in batch if one.id in sums]
         if not made:

@@ -14,6 +14,7 @@ from lookout.audit import Actor
 from lookout.clock import now_us, to_datetime
 from lookout.errors import BadInputError, NotFoundError
 from lookout.stores.registry.tables import Reference, Target, Watchlist
+from lookout.watchlists.thresholds import sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +78,7 @@ def is_overdue(watchlist: Watchlist) -> bool:
 
 def count_targets(session: Session, watchlist_id: str) -> int:
     """How many people are on a watchlist."""
-    query = select(func.count()).where(Target.watchlist_id == watchlist_id, Target.erased_at_us.is_(None))
-    return session.scalar(query) or 0
+    return sizes(session, [watchlist_id])[watchlist_id]
 
 
 def get_watchlist(session: Session, who: Identity, watchlist_id: str, *, lock: bool = False) -> Watchlist:

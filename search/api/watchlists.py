@@ -13,6 +13,7 @@ from lookout.accounts.rights import Identity
 from lookout.alerts.precision import precision_of
 from lookout.clock import isoformat
 from lookout.faces.calibration import Calibration
+from lookout.faces.gates import USUAL
 from lookout.stores.registry.tables import Watchlist
 from lookout.targets.people import ListedWatchlist, count_targets, get_watchlist, is_overdue, list_watchlists
 from lookout.watchlists import records as watchlists
@@ -78,12 +79,17 @@ class WatchlistIn(BaseModel):
     )
     likely_strangers: int = Field(STRANGERS["likely"], ge=1, le=MOST_STRANGERS, description=f"{_PER} `likely`")
     min_face_px: int = Field(
-        40,
+        USUAL.min_face_px,
         ge=watchlists.MIN_MATCHED_PX,
         le=watchlists.MAX_FACE_PX,
-        description="narrower faces are kept as sightings and never alert",
+        description="narrower faces are kept as sightings and never alert, and are not enrolled",
     )
-    min_quality: float = Field(0.5, ge=0, le=1, description="faces below are kept as sightings and never alert")
+    min_quality: float = Field(
+        USUAL.min_quality,
+        ge=0,
+        le=1,
+        description="faces below are kept as sightings and never alert, and are not enrolled",
+    )
     camera_groups: list[Group] = Field(default=[], max_length=watchlists.MAX_GROUPS, description="empty: all")
     schedule: ScheduleIn | None = Field(None, description="when it is looked for; null: always")
     two_person_tiers: list[Tier] = Field(

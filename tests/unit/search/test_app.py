@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy.engine import make_url
 
 from lookout.stores.registry import Registry
 from search.app import create_app
@@ -17,10 +16,7 @@ from tests.wall import parts_on
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[TestClient]:
-    registry = Registry(make_url(f"sqlite:///{tmp_path / 'registry.db'}"))
-    registry.migrate()
-    registry.close()
+def client(registry: Registry, tmp_path: Path) -> Iterator[TestClient]:
     parts = parts_on(registry, tmp_path)
     with TestClient(create_app(parts), raise_server_exceptions=False) as made:
         yield made

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from lookout.stores.registry import Registry
-from search.app import create_app
-from tests.wall import parts_on, put_alert, put_target, token_of
+from tests.wall import put_alert, put_target
 
 PATH = "/api/v1/watchlists"
 FIELDS = {"name": "Guests", "purpose": "Greet", "legal_basis": "Consent"}
 #: docs/accuracy.md: people -> `possible` at 1 in 500, `likely` at 1 in 10,000.
 SHOWN = {0: (0.814, 0.849), 1: (0.814, 0.849), 10: (0.842, 0.870), 100: (0.864, 0.887)}
-
-
-@pytest.fixture
-def client(registry: Registry, tmp_path: Path) -> Iterator[TestClient]:
-    parts = parts_on(registry, tmp_path)
-    with registry.transaction() as session:
-        headers = token_of(session, "olga")
-    yield TestClient(create_app(parts), headers=headers)
-    parts.registry.close()
-    parts.redis.close()
 
 
 def put_people(registry: Registry, watchlist: str, *, total: int) -> None:

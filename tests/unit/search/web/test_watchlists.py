@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,23 +10,12 @@ from sqlalchemy import select
 
 from lookout.stores.registry import Registry
 from lookout.stores.registry.tables import Watchlist
-from search.app import create_app
-from tests.wall import parts_on, put_alert, put_target, token_of
+from tests.wall import put_alert, put_target, token_of
 
 FORM = {
     "name": "Guests", "purpose": "Greet", "legal_basis": "Consent", "possible_strangers": "100",
     "likely_strangers": "2000", "min_face_px": "60", "min_quality": "0.75", "retention_days": "7",
 }  # fmt: skip
-
-
-@pytest.fixture
-def client(registry: Registry, tmp_path: Path) -> Iterator[TestClient]:
-    parts = parts_on(registry, tmp_path)
-    with registry.transaction() as session:
-        headers = token_of(session, "olga")
-    yield TestClient(create_app(parts), headers=headers)
-    parts.registry.close()
-    parts.redis.close()
 
 
 def words(page: str) -> str:
