@@ -32,8 +32,9 @@ Wanted = Annotated[str, Query(max_length=64)]
 LIMIT = 500
 #: down to the cosine that so large a share of strangers reaches.
 LEAST_RATE = 1e-2
-#: Shares of comparisons of strangers by which the page words a score, as a watchlist's tiers would.
-TIER_RATES = {"possible": 1e-4, "likely": 1e-5}
+#: Shares of comparisons of two strangers that reach what the page calls alike. Tiers are something else: a watchlist's
+#: rates hold for strangers who pass, at its size.
+ALIKE_RATES = {"alike": 1e-4, "very_alike": 1e-5}
 #: Rates whose scores the page is told, to draw a line between.
 POINTS = tuple(10.0**-power for power in range(1, 10))
 MAX_REASON = 1000
@@ -55,7 +56,7 @@ def show_search(
         cameras=cameras,
         start=start,
         empty=empty,
-        thresholds={tier: {"rate": rate, "score": calibration.score_at(rate)} for tier, rate in TIER_RATES.items()},
+        levels={level: {"rate": rate, "score": calibration.score_at(rate)} for level, rate in ALIKE_RATES.items()},
         floor=calibration.score_at(LEAST_RATE),
         default=default_min_score(parts.model),
         points=[(calibration.score_at(rate), rate) for rate in POINTS],

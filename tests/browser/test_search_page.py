@@ -110,7 +110,7 @@ def test_search_narrow_play_and_pivot(  # noqa: PLR0915 - one case, from the pho
     page.locator("#narrow [value=yard]").check()
     page.locator("#score").fill("0.95")
     expect(page.locator("[data-summary]")).to_contain_text("Nobody resembles")
-    page.locator("[data-tier=possible]").click()
+    page.locator("[data-level=alike]").click()
     page.evaluate("scrollTo(0, 0)")
     box = page.locator(".timeline svg").bounding_box()
     assert box is not None

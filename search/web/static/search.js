@@ -19,7 +19,7 @@ const ask = document.querySelector("#ask");
 const narrow = document.querySelector("#narrow");
 const reason = ask.elements.reason;
 const slider = part("slider");
-const tiers = Object.fromEntries(all("tier").map((one) => [one.dataset.tier, Number(one.dataset.at)]));
+const levels = Object.fromEntries(all("level").map((one) => [one.dataset.level, Number(one.dataset.at)]));
 const points = JSON.parse(page.dataset.points); // [cosine, share of strangers that reach it]
 
 const files = new Map(); // list item -> file
@@ -232,8 +232,8 @@ function build() {
     open.setAttribute("aria-label", `${texts.play}: ${title(one)}`);
     open.addEventListener("click", () => openMoment(one));
     const tag = card.querySelector(".tag");
-    tag.textContent = texts[tierOf(one.score)];
-    tag.classList.toggle("accent", tierOf(one.score) === "likely");
+    tag.textContent = texts[levelOf(one.score)];
+    tag.classList.toggle("accent", levelOf(one.score) === "very_alike");
     card.querySelector(".value").textContent = one.score.toFixed(2);
     card.querySelector(".when").textContent = timeOnly.format(one.when);
     const box = card.querySelector(".pick input");
@@ -258,7 +258,7 @@ function build() {
   part("visits").replaceChildren(...found.stays.map((stay) => stay.section));
 }
 
-const tierOf = (score) => (score >= tiers.likely && score >= tiers.possible ? "likely" : score >= tiers.possible ? "possible" : "below");
+const levelOf = (score) => (score >= levels.very_alike ? "very_alike" : score >= levels.alike ? "alike" : "below");
 const title = (one) => fill(texts.moment, one.camera_name, dateTime.format(one.when), one.score.toFixed(2));
 
 // Filters: camera, time, score, all of them without the server
@@ -350,7 +350,7 @@ for (const box of [part("from-time"), part("until-time")]) {
 part("cameras").addEventListener("change", apply);
 part("all").addEventListener("click", anywhere);
 slider.addEventListener("input", apply);
-for (const button of all("tier")) {
+for (const button of all("level")) {
   button.addEventListener("click", () => { slider.value = Math.ceil(Number(button.dataset.at) * 100) / 100; apply(); });
 }
 narrow.addEventListener("submit", (event) => event.preventDefault());
@@ -395,7 +395,7 @@ function openMoment(one) {
   dialog.querySelector("#moment-title").textContent = `${one.camera_name}, ${dateTime.format(one.when)}`;
   fact("camera", one.camera_name);
   fact("seen", dateTime.formatRange(one.from, one.to));
-  fact("score", `${one.score.toFixed(2)} (${texts[tierOf(one.score)]})`);
+  fact("score", `${one.score.toFixed(2)} (${texts[levelOf(one.score)]})`);
   fact("video", one.video_name);
   const enrol = part("enrol", dialog);
   if (enrol) enrol.href = `/sightings/${one.sighting}/enrol`;
