@@ -40,6 +40,8 @@ from lookout.stores.registry.tables import (
 from lookout.stores.vectors import SIGHTINGS, TARGETS
 from tests.people import MODEL, enrol_man_a
 from tests.servers import wait_until
+from workers import alerts
+from workers.crops import process
 from workers.parts import Parts
 
 Row = TypeVar("Row", bound=Base)
@@ -195,3 +197,8 @@ def worker(settings: Settings, *arguments: str, wait_ready: bool = True) -> Iter
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
+
+
+def run(workplace: Workplace, *crops: Crop) -> list[alerts.Opened]:
+    """One message that names these crops."""
+    return process(workplace.parts, workplace.put(*crops))
